@@ -1,0 +1,90 @@
+"""What a model can do. Callbacks, metrics and tools ask for these, never for a class.
+
+Images are floats (B, C, H, W) in [-1, 1] and labels int64 (B,), unless said otherwise. Where a
+method takes `noise`, the result is a function of it; without, torch's own generator is used.
+"""
+
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from .randomness import Noise
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws images."""
+
+    def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        """Draws `n` images, with the averaged weights where the model keeps them."""
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """Gives each image a likelihood or a bound on it."""
+
+    nll_kind: Literal["exact", "bound"]
+
+    def nll(self, x: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        """Negative log-likelihood, or an upper bound on it, in nats per image, (B,)."""
+
+
+@runtime_checkable
+class ImportanceLikelihood(Protocol):
+    """Tightens its bound with more samples."""
+
+    def importance_nll(
+        self, x: Tensor, k: int, labels: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """The bound with `k` importance samples, in nats per image, (B,)."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Maps images to codes."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of each image, the posterior mean where there is a posterior, (B, D)."""
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Maps codes to images."""
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The image of each code (B, D)."""
+
+    def latent(self, n: int, noise: Noise | None = None) -> Tensor:
+        """Draws `n` codes from the prior, (n, D)."""
+
+
+@runtime_checkable
+class Completer(Protocol):
+    """Fills in images."""
+
+    def complete(
+        self, x: Tensor, known: Tensor, labels: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """Draws anew what the mask `known` (H, W) does not keep."""
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """Maps images to images."""
+
+    def translate(self, x: Tensor) -> Tensor:
+        """The other side of each image."""
+
+
+ALL: dict[str, type] = {
+    protocol.__name__: protocol
+    for protocol in (
+        Sampler,
+        Likelihood,
+        ImportanceLikelihood,
+        Encoder,
+        Decoder,
+        Completer,
+        Translator,
+    )
+}

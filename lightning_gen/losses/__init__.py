@@ -1,0 +1,10 @@
+"""Pure functions from logits and tensors to losses."""
+
+from .adversarial import cross_entropy_discriminator as cross_entropy_discriminator
+from .adversarial import least_squares_discriminator as least_squares_discriminator
+from .adversarial import least_squares_generator as least_squares_generator
+from .adversarial import minimax_generator as minimax_generator
+from .adversarial import non_saturating_generator as non_saturating_generator
+from .adversarial import wasserstein_discriminator as wasserstein_discriminator
+from .adversarial import wasserstein_generator as wasserstein_generator
+from .penalties import gradient_penalty as gradient_penalty

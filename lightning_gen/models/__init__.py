@@ -1,0 +1,1 @@
+"""Networks bound to an objective."""

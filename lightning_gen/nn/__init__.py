@@ -1,0 +1,3 @@
+"""Layers that networks are made of."""
+
+from .ema import Average as Average

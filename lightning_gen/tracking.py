@@ -1,0 +1,62 @@
+"""Where values go: all loggers under one step, and the run folder's result.json."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+
+
+def publish(trainer: Trainer, values: Mapping[str, float]) -> None:
+    """Gives values to all loggers under `trainer.global_step`, with `images_seen`, and to monitors.
+
+    To be called on every process with the same values.
+    """
+    seen = float(getattr(trainer.lightning_module, "images_seen", 0))
+    for logger in trainer.loggers:
+        logger.log_metrics({**values, "images_seen": seen}, step=trainer.global_step)
+    trainer._logger_connector._callback_metrics.update(
+        {name: torch.tensor(value) for name, value in values.items()}
+    )
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """The folder of the run, the same on every process."""
+    return Path(trainer.default_root_dir)
+
+
+def record(trainer: Trainer, scores: Mapping[str, Mapping[str, Any]]) -> None:
+    """Adds scores, each `{"value": v, "protocol": p, ...}`, to the run's result.json, on rank 0."""
+    if not trainer.is_global_zero:
+        return
+    model = trainer.lightning_module
+    budget = {
+        "images_seen": getattr(model, "images_seen", 0),
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "processes": trainer.world_size,
+    }
+    update_json(run_folder(trainer) / "result.json", {"scores": scores, "budget": budget})
+
+
+def update_json(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Merges sections into a JSON file, two levels deep, and replaces the file in one move."""
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for section, values in changes.items():
+        content.setdefault(section, {}).update(values)
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file that is either the old one or the new one, whenever the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with open(part, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
