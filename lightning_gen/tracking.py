@@ -40,7 +40,8 @@ def record(trainer: Trainer, scores: Mapping[str, Mapping[str, Any]]) -> None:
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "processes": trainer.world_size,
     }
-    update_json(run_folder(trainer) / "result.json", {"scores": scores, "budget": budget})
+    changes = {"scores": scores, "budget": budget if trainer.state.fn == "fit" else {}}
+    update_json(run_folder(trainer) / "result.json", changes)
 
 
 def update_json(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:

@@ -22,5 +22,7 @@ def real_data() -> Path:
     """The folder of real data sets, which are not in the repository for their licences."""
     root = os.environ.get("LIGHTNING_GEN_DATA")
     if root is None or not Path(root).is_dir():
-        pytest.skip("needs real data: set LIGHTNING_GEN_DATA to a folder that holds MNIST and others")
+        pytest.skip(
+            "needs real data: set LIGHTNING_GEN_DATA to a folder that holds MNIST and others"
+        )
     return Path(root)

@@ -31,7 +31,9 @@ def gradient_penalty(
         | https://arxiv.org/abs/1704.00028
     """
     if real.shape != fake.shape:
-        raise ValueError(f"real images {tuple(real.shape)} and fakes {tuple(fake.shape)} must match")
+        raise ValueError(
+            f"real images {tuple(real.shape)} and fakes {tuple(fake.shape)} must match"
+        )
     # The inner gradient is not loss-scaled, so half precision would flush it to zero.
     with torch.autocast(real.device.type, enabled=False):
         t = t.view(-1, *[1] * (real.dim() - 1))

@@ -119,7 +119,9 @@ class AdversarialModel(GenerativeModel):
         self._sides = []
         for player in self.players():
             if player.every < 1:
-                raise ValueError(f"{player.name} must move every 1 or more batches, got {player.every}")
+                raise ValueError(
+                    f"{player.name} must move every 1 or more batches, got {player.every}"
+                )
             parameters = [p for net in player.networks for p in net.parameters() if p.requires_grad]
             optimizer = player.optimizer(parameters)
             scheduler = player.scheduler(optimizer) if player.scheduler else None

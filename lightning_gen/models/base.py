@@ -47,7 +47,9 @@ class Batch:
         if parts == 1:
             return [self]
         size = -(-len(self) // parts)
-        return [self._slice(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+        return [
+            self._slice(start, min(start + size, len(self))) for start in range(0, len(self), size)
+        ]
 
     def _slice(self, start: int, stop: int) -> "Batch":
         noise = self.noise
@@ -184,7 +186,9 @@ class GenerativeModel(LightningModule, ABC):
     def to_floats(self, images: Tensor) -> Tensor:
         """uint8 images as floats in [-1, 1], in the model's precision and memory format."""
         images = from_levels(images, dtype=self.dtype) if not images.is_floating_point() else images
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+        return (
+            images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+        )
 
     def count_images(self, batch: Batch) -> None:
         """To be called once a training batch is done."""
@@ -197,7 +201,9 @@ class GenerativeModel(LightningModule, ABC):
         between two calls.
         """
         names = [name for name, value in terms.items() if isinstance(value, Tensor)]
-        values = torch.stack([terms[name].detach().float() for name in names]).tolist() if names else []  # type: ignore[union-attr]
+        values = (
+            torch.stack([terms[name].detach().float() for name in names]).tolist() if names else []
+        )  # type: ignore[union-attr]
         plain = {name: float(value) for name, value in terms.items() if name not in names}
         self.latest = {**plain, **dict(zip(names, values, strict=True))}
         publish(self.trainer, self.latest)

@@ -105,5 +105,7 @@ def coarsest(size: int) -> tuple[int, int]:
     while base > 7 and base % 2 == 0:
         base, stages = base // 2, stages + 1
     if base not in (4, 7) or stages == 0:
-        raise ValueError(f"size must be 4 or 7 times a power of two, such as 28, 32 or 64; got {size}")
+        raise ValueError(
+            f"size must be 4 or 7 times a power of two, such as 28, 32 or 64; got {size}"
+        )
     return base, stages

@@ -26,8 +26,6 @@ class Average(nn.Module):
     @torch.no_grad()
     def update(self, network: nn.Module, decay: float) -> None:
         """Keeps the share `decay` of the past and takes the rest from `network`."""
-        torch._foreach_lerp_(
-            list(self.network.parameters()), list(network.parameters()), 1 - decay
-        )
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
         for mean, new in zip(self.network.buffers(), network.buffers(), strict=True):
             mean.copy_(new)

@@ -74,7 +74,9 @@ def test_a_move_touches_only_the_mover(cls, mover, share):
     class Spy(cls):
         def _differentiate(self, side, batch, observed):
             others = [s for s in self._sides if s is not side]
-            before = [[None if p.grad is None else p.grad.clone() for p in s.parameters] for s in others]
+            before = [
+                [None if p.grad is None else p.grad.clone() for p in s.parameters] for s in others
+            ]
             buffers = copy.deepcopy(dict(self.named_buffers()))
             super()._differentiate(side, batch, observed)
             if side.player.name == mover:
@@ -97,9 +99,7 @@ def test_a_move_touches_only_the_mover(cls, mover, share):
                     assert str(s.optimizer.state_dict()) == str(states[s.player.name])
 
     checked = []
-    spy = Spy(
-        generator=TinyGenerator(), discriminator=TinyCritic(), n_critic=1, share_fakes=share
-    )
+    spy = Spy(generator=TinyGenerator(), discriminator=TinyCritic(), n_critic=1, share_fakes=share)
     with torch.no_grad():  # otherwise the critic's last bias has no gradient in a Wasserstein game
         spy.discriminator.layers[-2] = nn.Linear(16, 1, bias=cls is not WGANGP)
     fit(spy, count=16)
@@ -118,7 +118,9 @@ def test_the_critic_builds_no_graph_through_the_generator():
         assert graphs == [None, None]
 
 
-@pytest.mark.parametrize(("n_critic", "share", "calls"), [(1, True, 1), (1, False, 2), (3, True, 4)])
+@pytest.mark.parametrize(
+    ("n_critic", "share", "calls"), [(1, True, 1), (1, False, 2), (3, True, 4)]
+)
 def test_generator_runs_no_more_often_than_needed(n_critic, share, calls):
     model, counted = make(n_critic=n_critic, share_fakes=share), []
     model.generator.register_forward_hook(lambda *_: counted.append(1))
@@ -189,7 +191,9 @@ def test_schedules_move_once_a_round():
     model.generator_scheduler = lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5)
     model.discriminator_scheduler = lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.1)
     fit(model, max_steps=3)
-    assert [s.optimizer.param_groups[0]["lr"] for s in model._sides] == pytest.approx([1e-4, 0.0125])
+    assert [s.optimizer.param_groups[0]["lr"] for s in model._sides] == pytest.approx(
+        [1e-4, 0.0125]
+    )
 
 
 def test_average_is_the_weighted_mean_and_does_not_disturb_training():
@@ -251,9 +255,7 @@ def test_two_processes_compute_what_one_does(cls, schedule, tmp_path):
     for kwargs in ({}, two_processes()):
         model = make(cls, schedule=schedule, ema_half_life=20.0, n_critic=2 if cls is WGANGP else 1)
         fit(model, max_steps=3, precision="64-true", callbacks=[SaveWeights(tmp_path)], **kwargs)
-    one, first, second = (
-        torch.load(tmp_path / name) for name in ("1-0.pt", "2-0.pt", "2-1.pt")
-    )
+    one, first, second = (torch.load(tmp_path / name) for name in ("1-0.pt", "2-0.pt", "2-1.pt"))
     assert one["step"] == first["step"] == second["step"] == 3
     for name, value in one["weights"].items():
         assert torch.equal(first["weights"][name], second["weights"][name])
@@ -290,7 +292,9 @@ def test_loss_scaling_gives_each_player_its_own_gradient(schedule):
         model = make(schedule=schedule)
         player = trainer(max_steps=3)
         if scaler:
-            player.precision_plugin.scaler = torch.amp.GradScaler("cpu", init_scale=8, growth_interval=1)
+            player.precision_plugin.scaler = torch.amp.GradScaler(
+                "cpu", init_scale=8, growth_interval=1
+            )
         player.fit(model, TinyData())
         return list(model.parameters())
 
@@ -307,7 +311,9 @@ def test_state_goes_on_from_a_checkpoint(tmp_path):
     player = fit(half, count=48, max_epochs=2)
     player.save_checkpoint(tmp_path / "half.ckpt")
     rest = make_averaged()
-    trainer(max_epochs=4).fit(rest, TinyData(48), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    trainer(max_epochs=4).fit(
+        rest, TinyData(48), ckpt_path=tmp_path / "half.ckpt", weights_only=True
+    )
     assert rest.moves == whole.moves
     assert rest.images_seen == whole.images_seen
     for name, value in whole.state_dict().items():

@@ -1,0 +1,50 @@
+"""python -m benchmarks [NAME ...] [--json]"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+BENCHMARKS = {
+    "step": "a training step of ours over the same algorithm in a bare loop",
+    "textbook": "a step of the GAN of Lightning's documentation over ours",
+    "data": "batches of MNIST per second: ours over torchvision's class in a DataLoader",
+    "startup": "run.py's answers over importing torch",
+    "ema": "averaging weights by a loop over state_dict over our averaging",
+    "penalty": "a critic's step with a gradient penalty over one without",
+    "frechet": "the Fréchet distance by scipy's sqrtm and by torchmetrics over ours",
+}
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs benchmarks and prints their ratios. A goal that is missed is no error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Speed as ratios measured in one run: CPU time, one thread, medians of pairs.",
+        epilog="\n".join(f"  {name:10}{what}" for name, what in BENCHMARKS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which; by default all, below")
+    parser.add_argument("--json", action="store_true", help="print a list of objects instead")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # before numpy and torch look
+    found = []
+    for name in options.names or BENCHMARKS:
+        print(f"{name}: {BENCHMARKS[name]}", file=sys.stderr if options.json else sys.stdout)
+        for ratio in importlib.import_module(f"benchmarks.{name}").run():
+            found.append({"benchmark": name, **ratio.as_dict()})
+            if not options.json:
+                print(f"  {ratio}", flush=True)
+    if options.json:
+        print(json.dumps(found, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

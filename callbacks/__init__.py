@@ -1,0 +1,30 @@
+"""Callbacks: what is computed around training. They ask a model only for its capabilities."""
+
+import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
+
+from .bits_per_dim import BitsPerDim
+from .checkpoint import AtomicCheckpoints, LastCheckpoint
+from .curves import Curves
+from .environment import Environment
+from .fid import FID
+from .interpolation import Interpolation
+from .nan_guard import NaNGuard
+from .progress import Progress
+from .reconstructions import Reconstructions
+from .sample_grid import SampleGrid
+from .throughput import Throughput
+
+__all__ = [
+    "FID",
+    "AtomicCheckpoints",
+    "BitsPerDim",
+    "Curves",
+    "Environment",
+    "Interpolation",
+    "LastCheckpoint",
+    "NaNGuard",
+    "Progress",
+    "Reconstructions",
+    "SampleGrid",
+    "Throughput",
+]

@@ -1,0 +1,32 @@
+"""What callbacks ask of a data module, with an error in one sentence where it has none of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+
+def data_module(trainer: Trainer, caller: object) -> Any:
+    """The trainer's data module, which gives uint8 images by split and knows their fingerprint."""
+    data = getattr(trainer, "datamodule", None)
+    if not all(hasattr(data, name) for name in ("loader", "fingerprint", "name")):
+        raise ValueError(
+            f"{type(caller).__name__} needs a data module with name, loader(split) and "
+            f"fingerprint(split), got {type(data).__name__}"
+        )
+    return data
+
+
+def placed_batches(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of images and labels, with the indices (B,) of the images in their data set."""
+    sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    for places, (images, labels) in zip(sampler, loader, strict=True):
+        yield torch.as_tensor(places), images, labels
+
+
+def conditions(model: LightningModule, labels: Tensor) -> Tensor | None:
+    """The labels where the model asks for them, else None."""
+    return labels.to(model.device) if getattr(model, "num_classes", None) else None

@@ -1,0 +1,79 @@
+"""Grids of images as files, and where else they are shown."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+from lightning_gen.levels import to_levels
+from lightning_gen.tracking import run_folder
+
+GAP, PAPER = 2, 255  # pixels between images, and their level
+READABLE = 64  # images smaller than this are shown several times larger
+
+
+def grid(images: Tensor, columns: int, scale: int | None = None) -> np.ndarray:
+    """Images (N, C, H, W) in rows, as levels (H', W', 3).
+
+    Arguments:
+        images: uint8, or floats in [-1, 1]; 1 or 3 channels.
+        columns: Images per row.
+        scale: How many pixels a side each pixel becomes; by default as many as make it readable.
+    """
+    levels = images if images.dtype == torch.uint8 else to_levels(images.float())
+    if levels.shape[1] not in (1, 3):
+        raise ValueError(f"images must have 1 or 3 channels, got {levels.shape[1]}")
+    scale = scale or max(1, READABLE // max(levels.shape[-2:]))
+    levels = levels.cpu().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    levels = levels.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    count, height, width = levels.shape[:3]
+    rows = -(-count // columns)
+    paper = torch.full(
+        (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, dtype=torch.uint8
+    )
+    for k, image in enumerate(levels):
+        top, left = GAP + k // columns * (height + GAP), GAP + k % columns * (width + GAP)
+        paper[top : top + height, left : left + width] = image
+    return paper.numpy()
+
+
+def save_png(path: Path, levels: np.ndarray) -> None:
+    """Writes levels (H, W, 3) as a PNG that is never seen half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    Image.fromarray(levels).save(part, "PNG")
+    os.replace(part, path)
+
+
+def save_grid(images: Tensor, path: str | Path, columns: int | None = None) -> None:
+    """Writes images (N, C, H, W), uint8 or floats in [-1, 1], as a grid; by default a square one."""
+    save_png(Path(path), grid(images, columns or -(-len(images) // math.isqrt(len(images)))))
+
+
+def show(trainer: Trainer, name: str, levels: np.ndarray) -> None:
+    """Puts a picture under `samples/` in the run's folder, and into the loggers that take pictures.
+
+    Of samples themselves the newest is `latest.png`, of other pictures `<name>-latest.png`.
+    """
+    step, prefix = trainer.global_step, "" if name == "samples" else f"{name}-"
+    folder = run_folder(trainer) / "samples"
+    save_png(folder / f"{prefix}latest.png", levels)
+    if trainer.state.fn == "fit":  # elsewhere the step is not known
+        save_png(folder / f"{prefix}{step:08d}.png", levels)
+    for logger in trainer.loggers:
+        _give(logger, name, levels, step)
+
+
+def _give(logger: Any, name: str, levels: np.ndarray, step: int) -> None:
+    if hasattr(logger, "log_image"):  # W&B, MLflow
+        logger.log_image(key=name, images=[Image.fromarray(levels)], step=step)
+        return
+    add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
+    if add_image is not None:  # TensorBoard
+        add_image(name, levels, step, dataformats="HWC")

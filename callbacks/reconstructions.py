@@ -1,0 +1,75 @@
+"""Real images beside what an autoencoder makes of them."""
+
+from typing import cast
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
+
+from lightning_gen.capabilities import Decoder, Encoder
+from lightning_gen.levels import from_levels, to_levels
+
+from .data import conditions, data_module
+from .images import grid, show
+from .periodic import Periodic
+
+
+class Reconstructions(Periodic):
+    """Draws the same images each time, each above its reconstruction.
+
+    Arguments:
+        count: How many images, the first of the split.
+        columns: Pairs per row.
+        split: Where the images are from.
+        kwargs: See `Periodic`.
+    """
+
+    needs = (Encoder, Decoder)
+
+    def __init__(
+        self,
+        count: int = 32,
+        columns: int = 8,
+        split: str = "val",
+        every_n_epochs: int = 1,
+        every_n_steps: int | None = None,
+        at_start: bool = False,
+    ) -> None:
+        super().__init__(every_n_epochs, every_n_steps, at_start)
+        if count < 1 or count % columns:
+            raise ValueError(f"count must fill rows of {columns}, got {count}")
+        self.count, self.columns, self.split = count, columns, split
+        self._originals: tuple[Tensor, Tensor] | None = None
+
+    def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
+        super().setup(trainer, model, stage)
+        if self._active:
+            data_module(trainer, self)
+
+    def look(self, trainer: Trainer, model: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        images, labels = self.originals(trainer)
+        columns = min(self.columns, len(images))
+        if columns == 0:  # no images are held out
+            return
+        full = len(images) // columns * columns
+        x = from_levels(images[:full].to(model.device), dtype=cast(torch.dtype, model.dtype))
+        codes = cast(Encoder, model).encode(x)
+        made = cast(Decoder, model).decode(codes, conditions(model, labels[:full]))
+        rows = images[:full].split(columns), to_levels(made.float()).cpu().split(columns)
+        pairs = [row for both in zip(*rows, strict=True) for row in both]
+        show(trainer, "reconstructions", grid(torch.cat(pairs), columns))
+
+    def originals(self, trainer: Trainer) -> tuple[Tensor, Tensor]:
+        """The images and labels, read once."""
+        if self._originals is None:
+            parts: list[tuple[Tensor, Tensor]] = []
+            for batch in data_module(trainer, self).loader(self.split):
+                parts.append(tuple(batch))
+                if sum(len(images) for images, _ in parts) >= self.count:
+                    break
+            none = torch.empty(0), torch.empty(0)
+            images, labels = zip(*parts or [none], strict=True)
+            self._originals = torch.cat(images)[: self.count], torch.cat(labels)[: self.count]
+        return self._originals

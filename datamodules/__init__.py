@@ -1,0 +1,41 @@
+"""Data sets of images. Each serves uint8 images (B, C, H, W) and int64 labels; see `ImageData`."""
+
+import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
+
+from .base import DataError, ImageData
+from .celeba import CelebA
+from .cifar import CIFAR10, CIFAR100
+from .digits import Digits
+from .folder import ImageFolder
+from .lsun import LSUN
+from .mnist import MNIST, BinarizedMNIST, FashionMNIST
+from .usps import USPS
+
+DATASETS: dict[str, type[ImageData]] = {
+    "digits": Digits,
+    "mnist": MNIST,
+    "fashion_mnist": FashionMNIST,
+    "binarized_mnist": BinarizedMNIST,
+    "usps": USPS,
+    "cifar10": CIFAR10,
+    "cifar100": CIFAR100,
+    "celeba": CelebA,
+    "lsun": LSUN,
+    "folder": ImageFolder,
+}
+
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "DATASETS",
+    "LSUN",
+    "MNIST",
+    "USPS",
+    "BinarizedMNIST",
+    "CelebA",
+    "DataError",
+    "Digits",
+    "FashionMNIST",
+    "ImageData",
+    "ImageFolder",
+]

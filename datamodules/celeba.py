@@ -1,0 +1,115 @@
+"""CelebA: faces of celebrities with forty attributes.
+
+References:
+    | Deep Learning Face Attributes in the Wild (Liu et al., 2015)
+    | https://arxiv.org/abs/1411.7766
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor
+
+from .errors import DataError
+from .files import fetch, require, say
+from .images import Encoded, Files, Splits
+from .photographs import Photographs
+
+ATTRIBUTES = 40
+UNKNOWN = -1
+
+
+class CelebA(Photographs):
+    """202,599 aligned faces of 178x218, cut into the official train, validation and test parts.
+
+    Labels are forty attributes (B, 40), 1 or 0, and -1 where a partial list does not have them.
+
+    Arguments:
+        size: Height and width of what is served, pixels.
+        crop: Height and width of the centre that is kept, pixels: 178 is all there is, 148 the head
+            as in many VAE papers, 108 the face as in DCGAN and its successors. Scores with
+            different crops cannot be compared.
+        resample: See `Photographs`.
+        flip: Mirror half of the training images.
+        in_memory: See `Photographs`.
+        kwargs: See `ImageData`.
+    """
+
+    name = "celeba"
+    num_attributes = ATTRIBUTES
+
+    def __init__(
+        self,
+        size: int = 64,
+        crop: Literal[178, 148, 108] = 178,
+        resample: str = "bicubic",
+        flip: bool = True,
+        in_memory: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if crop not in (178, 148, 108):
+            raise ValueError(f"crop must be 178, 148 or 108 pixels, got {crop}")
+        super().__init__(size, crop, resample, flip=flip, in_memory=in_memory, **kwargs)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "celeba"
+
+    def prepare_data(self) -> None:
+        needed = ("img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt")
+        if self.download and not all((self.folder / name).exists() for name in needed):
+            fetch(
+                self.name,
+                self.folder,
+                lambda: torchvision.datasets.CelebA(str(self.root), download=True),
+            )
+
+    def read(self) -> Splits:
+        folder = require(self.name, self.folder / "img_align_celeba")
+        rows = [row for row in _lines(self.folder / "list_eval_partition.txt") if row]
+        if any(len(row) != 2 or row[1] not in ("0", "1", "2") for row in rows):
+            raise DataError(f"{self.folder / 'list_eval_partition.txt'} is corrupt; replace it")
+        present = set(os.listdir(folder))
+        kept = [(name, int(part)) for name, part in rows if name in present]
+        if not kept:
+            raise FileNotFoundError(f"celeba needs images, but {folder} has none of the list")
+        self.label_names, known = read_attributes(self.folder / "list_attr_celeba.txt")
+        if len(kept) < 202_599 or len(known) < len(kept):
+            without = sum(name not in known for name, _ in kept)
+            say(
+                f"celeba: {len(kept):,} of 202,599 images, {without:,} of them without attributes "
+                f"(served as {UNKNOWN})"
+            )
+        return Splits(*(self._part(folder, kept, known, part) for part in range(3)))
+
+    def _part(
+        self, folder: Path, kept: list[tuple[str, int]], known: dict[str, np.ndarray], part: int
+    ) -> Encoded:
+        names = [name for name, of in kept if of == part]
+        unknown = np.full(ATTRIBUTES, UNKNOWN, np.int8)
+        table = [known.get(name, unknown) for name in names]
+        labels: Tensor = (
+            torch.from_numpy(np.stack(table)).long() if table else torch.zeros(0, 40).long()
+        )
+        return Encoded(Files(folder), [os.fsencode(name) for name in names], self.decoder, labels)
+
+
+def read_attributes(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The names of the attributes, and each image's attributes, 1 or 0."""
+    rows = _lines(path)
+    names = rows[1] if len(rows) > 1 else []
+    table = [row for row in rows[2:] if row]
+    if len(names) != ATTRIBUTES or any(len(row) != ATTRIBUTES + 1 for row in table):
+        raise DataError(f"{path} should list {ATTRIBUTES} attributes per image; replace it")
+    return names, {row[0]: (np.array(row[1:]) == "1").astype(np.int8) for row in table}
+
+
+def _lines(path: Path) -> list[list[str]]:
+    try:
+        return [line.split() for line in require("celeba", path).read_text().splitlines()]
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not a text; replace it") from None

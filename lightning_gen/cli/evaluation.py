@@ -1,0 +1,100 @@
+"""Scoring a checkpoint, with the very callbacks that score it in training."""
+
+import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentParser
+from pytorch_lightning import (
+    Callback,
+    LightningDataModule,
+    LightningModule,
+    Trainer,
+    seed_everything,
+)
+
+from callbacks import FID, BitsPerDim, Progress
+from datamodules import DATASETS
+from lightning_gen.capabilities import Likelihood, Sampler
+
+from .checkpoints import load_model
+from .classes import nearest
+from .train import quieten
+
+METRICS = {"fid": Sampler, "bpd": Likelihood}
+
+
+def evaluate(
+    checkpoint: Path,
+    metrics: Sequence[str],
+    data: str | None,
+    root: str | None,
+    count: int,
+    extractor: str,
+    split: str,
+) -> None:
+    """Scores a checkpoint; the scores are printed and join the result.json of its run.
+
+    Raises:
+        ValueError: If a name is unknown, or the model can have none of the scores.
+    """
+    quieten()
+    for metric in metrics:
+        if metric not in METRICS:
+            raise ValueError(f"there is no metric {metric}; {nearest(metric, list(METRICS))}")
+    seed_everything(0, verbose=False)
+    model = load_model(checkpoint)
+    folder = checkpoint.resolve().parent.parent
+    module = data_of(folder / "config.yaml", data, root)
+    chosen: list[Callback] = []
+    for metric in metrics:
+        if not isinstance(model, METRICS[metric]):
+            print(
+                f"{metric:12} n/a: {type(model).__name__} has no {METRICS[metric].__name__.lower()}"
+            )
+        elif metric == "fid":
+            chosen.append(FID(n=count, extractor=extractor, reference_split=split))
+        else:
+            chosen.append(BitsPerDim(test_split=split))
+    if not chosen:
+        raise ValueError(f"{type(model).__name__} can have none of {', '.join(metrics)}")
+    run(model, module, chosen, folder if (folder / "config.yaml").exists() else Path())
+
+
+def run(
+    model: LightningModule, data: LightningDataModule, scores: list[Callback], folder: Path
+) -> None:
+    """Lets callbacks score a model, and prints what they found."""
+    trainer = Trainer(
+        default_root_dir=folder,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_test_batches=1,  # the callbacks have their own passes
+        callbacks=[Progress(), *scores],
+    )
+    trainer.test(model, data, verbose=False)
+    for key, value in sorted(trainer.callback_metrics.items()):
+        if key.startswith(("fid/", "nll/", "bpd/")):
+            print(f"{key:28} {value.item():.4f}")
+    print(f"result       {folder / 'result.json'}")
+
+
+def data_of(config: Path, name: str | None, root: str | None) -> LightningDataModule:
+    """The data of a run, by its config.yaml, or a data set by its name."""
+    if name is not None:
+        if name not in DATASETS:
+            raise ValueError(f"there is no data set {name}; {nearest(name, list(DATASETS))}")
+        return DATASETS[name](**({} if root is None else {"root": root}))
+    if not config.exists():
+        raise FileNotFoundError(f"there is no {config}, so say which data: --data mnist")
+    content = yaml.safe_load(config.read_text())["data"]
+    if root is not None:
+        content.setdefault("init_args", {})["root"] = root
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False)
+    return parser.instantiate_classes(parser.parse_object({"data": content})).data

@@ -1,0 +1,71 @@
+"""Which folder a run has: chosen once, by the first process, and known to the others."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "LIGHTNING_GEN_RUN_DIR"
+
+
+def choose_run_folder(config: Any, resuming: bool) -> Path:
+    """The folder of a run of `fit`: `--run_dir`, or a new runs/<data>-<model>/<id>.
+
+    The processes that Lightning launches inherit the choice through the environment.
+
+    Raises:
+        ValueError: If the folder holds a run already, and this one does not go on from it.
+    """
+    launched = os.environ.get(VARIABLE)
+    if launched and os.environ.get("LOCAL_RANK", "0") != "0":
+        return Path(launched)
+    if config.run_dir is not None:
+        folder = Path(config.run_dir)
+        if not resuming and (folder / "checkpoints" / "last.ckpt").exists():
+            raise ValueError(
+                f"{folder} holds a run already: add --ckpt_path last to go on with it, "
+                "or choose another --run_dir"
+            )
+    elif resuming:
+        raise ValueError("--ckpt_path goes on with a run, so --run_dir must name its folder")
+    else:
+        folder = new_run_folder(run_name(config))
+    os.environ[VARIABLE] = str(folder)
+    return folder
+
+
+def existing_run_folder(config: Any, checkpoint: str | None) -> Path:
+    """The folder that scores of `validate` and `test` belong to: the checkpoint's, if it has one."""
+    if config.run_dir is not None:
+        return Path(config.run_dir)
+    if checkpoint is not None:
+        folder = Path(checkpoint).resolve().parent.parent
+        if (folder / "config.yaml").exists():
+            return folder
+    return new_run_folder(run_name(config))
+
+
+def run_name(config: Any) -> str:
+    """<data>-<model>: from configs/<data>/<model>.yaml, or from the classes."""
+    files = config.get("config") or []
+    path = Path(str(files[-1])) if files else Path()
+    if path.suffix == ".yaml" and path.stem != "config" and path.resolve().parent.name:
+        return f"{path.resolve().parent.name}-{path.stem}"
+    data, model = (config[key].class_path.split(".")[-1].lower() for key in ("data", "model"))
+    return f"{data}-{model}"
+
+
+def new_run_folder(name: str, root: Path = Path("runs")) -> Path:
+    """A folder that no run has yet; its id is the time, to the second, and a number if need be."""
+    stem = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
+    if stem and stem != "none":
+        return root / name / stem  # every process of the job comes to the same
+    stem = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        folder = root / name / (stem if number == 0 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+    raise OSError(f"could not make a new folder under {root / name}")

@@ -1,0 +1,148 @@
+"""The tools: plain functions, each a command. Nothing heavy is imported before it is needed."""
+
+from collections.abc import Callable, Sequence
+from json import dumps
+from pathlib import Path
+
+
+def run_tool(command: str, arguments: Sequence[str]) -> None:
+    """Calls a tool with arguments that are parsed by its signature and docstring.
+
+    Raises:
+        ValueError: If the arguments have a mistake, said in one sentence.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    tool = TOOLS[command]
+    parser = ArgumentParser(prog=f"run.py {command}", exit_on_error=False)
+    parser.add_function_arguments(tool, as_positional=command == "data")
+    try:
+        config = parser.parse_args([f"{a}=true" if a == "--json" else a for a in arguments])
+    except ArgumentError as error:
+        raise ValueError(f"{error}; see `run.py {command} --help`") from error
+    tool(**vars(parser.instantiate_classes(config)))
+
+
+def models(json: bool = False) -> None:
+    """Lists every model: name, family, capabilities, paper and status.
+
+    Args:
+        json: Print a list of objects instead of a table.
+    """
+    from .catalogue import COLUMNS, read_catalogue
+
+    rows = read_catalogue()
+    if json:
+        print(dumps([{column: row[column] for column in COLUMNS} for row in rows], indent=2))
+        return
+    for row in rows:
+        capabilities = ", ".join(row["capabilities"])  # type: ignore[arg-type]
+        print(
+            f"{row['name']:16} {row['family']:16} {row['status']:12} {row['paper']}  {capabilities}"
+        )
+
+
+def data(
+    name: str,
+    root: str | None = None,
+    size: int | None = None,
+    path: str | None = None,
+    output: Path = Path("data-report"),
+) -> None:
+    """Examines a data set: counts, sizes, modes, a contact sheet, duplicates, leakage.
+
+    Args:
+        name: The data set: digits, mnist, fashion_mnist, binarized_mnist, usps, cifar10, cifar100, celeba, lsun, or folder.
+        root: Where data sets lie; by default $LIGHTNING_GEN_DATA, else ./data.
+        size: Height and width to serve, where the data set has a choice.
+        path: The folder of images, for `folder`.
+        output: Where the report and the contact sheet go.
+    """
+    import lightning_gen._torchvision  # noqa: F401, I001
+
+    from datamodules import DATASETS
+    from datamodules.doctor import examine
+
+    from .classes import nearest
+
+    if name not in DATASETS:
+        raise ValueError(f"there is no data set {name}; {nearest(name, list(DATASETS))}")
+    given = {"root": root, "size": size, "path": path}
+    module = DATASETS[name](**{key: value for key, value in given.items() if value is not None})
+    examine(module, output)
+
+
+def sample(
+    checkpoint: Path,
+    count: int = 64,
+    output: Path = Path("samples.png"),
+    seed: int = 0,
+    batch_size: int = 64,
+) -> None:
+    """Draws images from a checkpoint into one picture; of a class-conditional model, all classes in turn.
+
+    Args:
+        checkpoint: A checkpoint written by `fit`.
+        count: How many images.
+        output: The picture to write.
+        seed: The same seed gives the same images.
+        batch_size: Images at a time.
+    """
+    import lightning_gen._torchvision  # noqa: F401, I001
+
+    import torch
+    from tqdm import tqdm
+
+    from callbacks.images import save_grid
+    from lightning_gen.capabilities import Sampler
+    from lightning_gen.randomness import Noise
+
+    from .checkpoints import load_model
+
+    if count < 1 or batch_size < 1:
+        raise ValueError(f"count and batch_size must be at least 1, got {count} and {batch_size}")
+    model = load_model(checkpoint)
+    if not isinstance(model, Sampler):
+        raise ValueError(f"{type(model).__name__} cannot draw samples")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    classes, parts = getattr(model, "num_classes", None), []
+    for start in tqdm(range(0, count, batch_size), disable=None, desc="sampling"):
+        n = min(batch_size, count - start)
+        noise = Noise((seed, "sample", start), n, device=model.device)
+        labels = torch.arange(start, start + n, device=model.device) % classes if classes else None
+        parts.append(model.sample(n, labels, noise).cpu())
+    save_grid(torch.cat(parts), output)
+    print(f"samples      {output}")
+
+
+def evaluate(
+    checkpoint: Path,
+    metrics: str = "fid,bpd",
+    data: str | None = None,
+    root: str | None = None,
+    count: int = 10000,
+    extractor: str = "digits",
+    split: str = "test",
+) -> None:
+    """Scores a checkpoint under one protocol; the scores join the run's result.json.
+
+    Args:
+        checkpoint: A checkpoint written by `fit`.
+        metrics: Which scores, of fid and bpd; those that the model cannot have are left out and said.
+        data: A data set's name; by default that of the run's config.yaml.
+        root: Where data sets lie; by default as in the run.
+        count: How many samples the Frechet distance takes.
+        extractor: Features of the Frechet distance: digits, inception-tf1, seeded, or a path.
+        split: The part of the data that is compared with: test, val or train.
+    """
+    from .evaluation import evaluate as run
+
+    run(checkpoint, [m.strip() for m in metrics.split(",")], data, root, count, extractor, split)
+
+
+TOOLS: dict[str, Callable[..., None]] = {
+    "models": models,
+    "data": data,
+    "sample": sample,
+    "evaluate": evaluate,
+}

@@ -1,0 +1,218 @@
+"""`fit`, `validate` and `test`: LightningCLI, with a run folder and what every run should have."""
+
+import lightning_gen._torchvision  # noqa: F401
+
+import logging
+import os
+import sys
+import uuid
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+import callbacks as parts
+from lightning_gen.tracking import write_text
+
+from .classes import import_classes, class_error
+from .run_folder import choose_run_folder, existing_run_folder
+
+Tracker = Literal["csv", "tensorboard", "wandb"]
+
+
+class GenerativeCLI(LightningCLI):
+    """`fit`, `validate` and `test` of any model on any data."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {name: LightningCLI.subcommands()[name] for name in ("fit", "validate", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run_dir",
+            type=str | None,
+            default=None,
+            help="Folder of the run; by default a new one, runs/<data>-<model>/<id>.",
+        )
+        parser.add_argument(
+            "--checkpoint_every",
+            type=int | None,
+            default=None,
+            help="Write RUN/checkpoints/last.ckpt every so many global steps; by default each epoch.",
+        )
+        parser.add_argument(
+            "--trackers",
+            type=list[Tracker],
+            default=["csv", "tensorboard", "wandb"],
+            help="Where values are logged. W&B is offline unless WANDB_API_KEY or WANDB_MODE=online is set.",
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        """Finds the run folder and the checkpoint, which must be of the model that is configured."""
+        config = self.config[self.config.subcommand]
+        path = config.get("ckpt_path")
+        if self.config.subcommand == "fit":
+            self.run_dir = choose_run_folder(config, resuming=path is not None)
+        else:
+            self.run_dir = existing_run_folder(config, path)
+        if path == "last":
+            path = str(self.run_dir / "checkpoints" / "last.ckpt")
+        if path is not None:
+            _check_checkpoint(path, config.model.class_path)
+        config.ckpt_path = path
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        arguments = self.config[self.subcommand]
+        fitting = self.subcommand == "fit"
+        given = config.get("callbacks") or []
+        extra = default_callbacks(self.run_dir, arguments.checkpoint_every) if fitting else []
+        extra = [c for c in extra if not any(type(c) is type(g) for g in given)]
+        config["callbacks"] = [*(given if isinstance(given, list) else [given]), *extra]
+        config["default_root_dir"] = str(self.run_dir)
+        if config.get("logger") is None:
+            config["logger"] = loggers(self.run_dir, arguments.trackers) if fitting else False
+        config["plugins"] = [*_listed(config.get("plugins")), parts.AtomicCheckpoints()]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def before_fit(self) -> None:
+        if rank_zero_only.rank == 0:
+            self._dump_config()
+            own = ("config", "run_dir", "ckpt_path", "weights_only")
+            content = {key: value for key, value in self.config_dump.items() if key not in own}
+            write_text(self.run_dir / "config.yaml", yaml.safe_dump(content, sort_keys=False))
+            sizes = ", ".join(
+                f"{name} {sum(p.numel() for p in part.parameters()):,}"
+                for name, part in self.model.named_children()
+                if name != "averages"
+            )
+            print(f"run folder   {self.run_dir}")
+            print(f"model        {type(self.model).__name__} ({sizes} parameters)", flush=True)
+
+    def after_fit(self) -> None:
+        if rank_zero_only.rank == 0:
+            for name in (
+                "samples/latest.png",
+                "curves.png",
+                "result.json",
+                "checkpoints/last.ckpt",
+            ):
+                if (self.run_dir / name).exists():
+                    print(f"{name.split('/')[0].split('.')[0]:12} {self.run_dir / name}")
+
+
+def run_training(arguments: Sequence[str]) -> None:
+    """Runs `fit`, `validate` or `test`.
+
+    Raises:
+        ValueError: If the arguments or the configuration have a mistake, said in one sentence.
+    """
+    quieten()
+    import_classes()
+    parser = {"exit_on_error": False, "description": __doc__}
+    before, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    try:
+        GenerativeCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+            },
+            parser_kwargs=parser,
+        )
+    except Exception as error:
+        raise class_error(error) from error
+    finally:
+        sys.argv = before
+
+
+def default_callbacks(run_dir: Path, checkpoint_every: int | None) -> list[Callback]:
+    """What every run has; one that a config lists itself takes the place of its default."""
+    return [
+        parts.Progress(),
+        parts.Environment(),
+        parts.Throughput(),
+        parts.NaNGuard(),
+        parts.LastCheckpoint(run_dir / "checkpoints", checkpoint_every),
+        parts.Curves(),
+    ]
+
+
+def loggers(run_dir: Path, trackers: Sequence[Tracker]) -> list[Logger]:
+    """Loggers that write the same values into the run folder."""
+    chosen: list[Logger] = []
+    if "csv" in trackers:
+        chosen.append(CSVLogger(run_dir, name="", version="", flush_logs_every_n_steps=1))
+    if "tensorboard" in trackers and find_spec("tensorboard"):
+        chosen.append(TensorBoardLogger(run_dir, name="", version="tensorboard"))
+    if "wandb" in trackers and find_spec("wandb") and os.environ.get("WANDB_MODE") != "disabled":
+        chosen.append(_wandb_logger(run_dir))
+    return chosen
+
+
+def _wandb_logger(run_dir: Path) -> Logger:
+    """W&B, offline unless asked for, under one id for the life of the run."""
+    import wandb
+    from pytorch_lightning.loggers import WandbLogger
+
+    online = os.environ.get("WANDB_MODE") == "online" or bool(os.environ.get("WANDB_API_KEY"))
+    path = run_dir / "wandb_id.txt"
+    if not path.exists() and rank_zero_only.rank == 0:
+        write_text(path, uuid.uuid4().hex[:8])
+    return WandbLogger(
+        project="lightning_gen",
+        name=f"{run_dir.parent.name}/{run_dir.name}",
+        save_dir=run_dir,
+        id=path.read_text() if path.exists() else None,
+        resume="allow",
+        offline=not online and os.environ.get("WANDB_MODE") in (None, "offline"),
+        settings=wandb.Settings(silent=True, console="off"),
+    )
+
+
+def quieten() -> None:
+    """Leaves out what the libraries say on every run and nobody can act on."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Found .* module.s. in eval mode.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings(
+        "ignore", message=".*The number of training batches.*smaller than the logging.*"
+    )
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")
+    warnings.filterwarnings(
+        "ignore", message=".*ended before the epoch ended and your dataloader.*"
+    )
+
+
+def _check_checkpoint(path: str, class_path: str) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    from .checkpoints import read_checkpoint
+
+    found = read_checkpoint(path)["hyper_parameters"].get("_class_path", "")
+    if found.split(".")[-1] != class_path.split(".")[-1]:
+        raise ValueError(
+            f"{path} is a checkpoint of {found.split('.')[-1] or 'an unnamed model'}, "
+            f"but the config has {class_path.split('.')[-1]}"
+        )
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,83 @@
+"""Negative log-likelihoods and divergences in nats per image, (B,): summed over all dimensions.
+
+They are computed in float32 at least: in bfloat16 bits/dim would be wrong in the third digit.
+"""
+
+from math import log, pi
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bits_per_dim(nll: Tensor, dimensions: int) -> Tensor:
+    """Nats per image as bits per dimension."""
+    return nll / (dimensions * log(2))
+
+
+def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
+    """Of binary values x in {0, 1}, given the logits that they are 1. Shapes (B, ...)."""
+    return _sum(F.binary_cross_entropy_with_logits(_full(logits), _full(x), reduction="none"))
+
+
+def gaussian_nll(mean: Tensor, log_var: Tensor, x: Tensor) -> Tensor:
+    """Of real values x under a diagonal Gaussian, a density. Shapes (B, ...)."""
+    mean, log_var, x = _full(mean), _full(log_var), _full(x)
+    return 0.5 * _sum((x - mean).square() * (-log_var).exp() + log_var + log(2 * pi))
+
+
+def standard_normal_nll(x: Tensor) -> Tensor:
+    """Of real values (B, ...) under N(0, 1), a density."""
+    return 0.5 * _sum(_full(x).square() + log(2 * pi))
+
+
+def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
+    """The divergence of N(mean, exp(log_var)) from N(0, 1). Shapes (B, ...)."""
+    mean, log_var = _full(mean), _full(log_var)
+    # expm1 keeps the difference where the posterior is close to the prior.
+    return 0.5 * _sum(mean.square() + torch.expm1(log_var) - log_var)
+
+
+def discretized_logistic_nll(
+    mean: Tensor, log_scale: Tensor, x: Tensor, levels: int = 256
+) -> Tensor:
+    r"""Of images x in [-1, 1] under a logistic distribution that is cut into bins, one per level.
+
+    The bins at the edges reach to infinity, so the levels' probabilities sum to one. Between,
+    with a and b the edges of the bin in units of the scale,
+
+    .. math:: \sigma(a) - \sigma(b) = \sigma(a) \, \sigma(-b) \, (1 - e^{-(a - b)})
+
+    which needs none of the usual approximations for narrow or far bins.
+
+    References:
+        | PixelCNN++ (Salimans et al., 2017), Equation 2
+        | https://arxiv.org/abs/1701.05517
+
+    Arguments:
+        mean: Locations, in [-1, 1] where they are sensible, (B, ...).
+        log_scale: Logarithms of the scales, (B, ...).
+        x: Images at `levels` equidistant values in [-1, 1], (B, ...).
+        levels: How many values there are.
+    """
+    mean, log_scale, x = _full(mean), _full(log_scale), _full(x)
+    half, inverse = 1 / (levels - 1), (-log_scale).exp()
+    lowest, highest = x < half - 1, x > 1 - half
+    zero = x.new_zeros(())
+    log_p = torch.where(highest, zero, F.logsigmoid(inverse * (x - mean + half)))
+    log_p = log_p + torch.where(lowest, zero, F.logsigmoid(-inverse * (x - mean - half)))
+    width = (-torch.expm1(-2 * half * inverse)).log()
+    return -_sum(log_p + torch.where(lowest | highest, zero, width))
+
+
+def categorical_nll(logits: Tensor, levels: Tensor) -> Tensor:
+    """Of integer levels (B, ...), given logits (B, K, ...)."""
+    return _sum(F.cross_entropy(_full(logits), levels.long(), reduction="none"))
+
+
+def _full(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _sum(x: Tensor) -> Tensor:
+    return x.flatten(1).sum(1)

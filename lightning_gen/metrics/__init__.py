@@ -1,0 +1,33 @@
+"""Distances between sets of images, the features that they are taken in, and noise to score with."""
+
+import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before torchmetrics
+
+from .cache import cache_folder, load_statistics, save_statistics
+from .extractors import (
+    DigitClassifier,
+    Extractor,
+    Inception,
+    ModuleFeatures,
+    SeededFeatures,
+    check_name,
+    extractor,
+)
+from .frechet import FrechetDistance, frechet_distance
+from .noise import BLOCK, PlacedNoise
+
+__all__ = [
+    "BLOCK",
+    "DigitClassifier",
+    "Extractor",
+    "FrechetDistance",
+    "Inception",
+    "ModuleFeatures",
+    "PlacedNoise",
+    "SeededFeatures",
+    "cache_folder",
+    "check_name",
+    "extractor",
+    "frechet_distance",
+    "load_statistics",
+    "save_statistics",
+]

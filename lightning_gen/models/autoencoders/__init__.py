@@ -1,0 +1,3 @@
+"""Autoencoders."""
+
+from .vae import VAE as VAE

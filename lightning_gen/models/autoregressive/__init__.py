@@ -1,0 +1,3 @@
+"""Autoregressive models."""
+
+from .gated_pixelcnn import GatedPixelCNN as GatedPixelCNN

@@ -1,0 +1,143 @@
+"""The base of all models that are fitted by likelihood, or by a bound on it."""
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from .. import losses
+from ..optimizers import FusedAdam
+from ..randomness import Noise
+from ..tracking import publish
+from .base import Batch, GenerativeModel, OptimizerCallable, SchedulerCallable, Terms
+
+
+class LikelihoodModel(GenerativeModel):
+    """A model that gives each image a likelihood, or a bound on it. A subclass states `nll`.
+
+    Arguments:
+        optimizer: Moves all parameters. Default: Adam with learning rate 1e-3.
+        scheduler: Makes the learning rate's schedule, stepped with the optimizer.
+        kwargs: See `GenerativeModel`.
+    """
+
+    nll_kind: Literal["exact", "bound"]
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable = FusedAdam,
+        scheduler: SchedulerCallable | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.last_terms: Terms = {}
+        self._reported_at = 0
+        self._checked = False
+        self._nll_sum, self._nll_count, self._dimensions = torch.zeros(()), 0, 0
+
+    @abstractmethod
+    def nll(self, x: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        """Nats per image (B,), summed over dimensions: -ln p(x), or an upper bound on it.
+
+        It is that of discrete images at their levels, never of a density, so that bits/dim of all
+        models compare. In evaluation mode it is of the averaged weights where they are kept.
+        """
+
+    @abstractmethod
+    def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        """Draws `n` images, (n, C, H, W) in [-1, 1]."""
+
+    def terms(self, batch: Batch) -> Terms:
+        """What training minimises, under "loss", with further scalars to log."""
+        return {"loss": self.nll(batch.images, batch.labels, batch.noise).mean()}
+
+    def check(self, images: Tensor) -> None:
+        """Raises ValueError for images that the model gives no likelihood. Called once a run."""
+
+    # Lightning's hooks
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.channels_last:
+            # Before DDP wraps the model: later, it hands out permuted gradients without a word.
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        if self.scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def training_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        batch = self.to_batch(raw)
+        self._check_once(batch.images)
+        terms = self.terms(batch)
+        self.count_images(batch)
+        self.last_terms = {name: value.detach() for name, value in terms.items()}
+        return terms["loss"]
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        # Here, not at the end of the batch: by then callbacks may have saved a checkpoint.
+        self.update_averages()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        step, every = self.trainer.global_step, self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step % every == 0 and step != self._reported_at:
+            self._reported_at = step  # the micro-batches of a step report once
+            self.report({f"train/{name}": value for name, value in self.last_terms.items()})
+
+    def on_validation_epoch_start(self) -> None:
+        self._start_sums()
+
+    def validation_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._add_to_sums(raw, "val", batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        self._publish_means("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._start_sums()
+
+    def test_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._add_to_sums(raw, "test", batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self._publish_means("test")
+
+    # Evaluation
+
+    def _check_once(self, images: Tensor) -> None:
+        if not self._checked:
+            self.check(images)
+            self._checked = True
+
+    def _start_sums(self) -> None:
+        self._nll_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._nll_count = 0
+
+    def _add_to_sums(self, raw: tuple[Tensor, Tensor], stage: str, batch_idx: int) -> None:
+        images, labels = self.to_floats(raw[0]), raw[1]
+        self._check_once(images)
+        # By neither seed nor step: the same images get the same noise whenever they are scored.
+        count, world, rank = len(images), self.trainer.world_size, self.trainer.global_rank
+        key = ("nll", stage, batch_idx)
+        noise = Noise(key, count, count * world, count * rank, images.device, images.dtype)
+        self._nll_sum += self.nll(images, labels, noise).double().sum()
+        self._nll_count += count
+        self._dimensions = images[0].numel()
+
+    def _publish_means(self, stage: str) -> None:
+        if self.trainer.sanity_checking:
+            return
+        sums = torch.stack([self._nll_sum, self._nll_sum.new_tensor(self._nll_count)])
+        total, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        if count == 0:
+            return
+        nll = total / count
+        bits = losses.bits_per_dim(torch.tensor(nll, dtype=torch.float64), self._dimensions).item()
+        names = (f"{stage}/nll/{self.nll_kind}", f"{stage}/bpd/{self.nll_kind}")
+        publish(self.trainer, dict(zip(names, (nll, bits), strict=True)))

@@ -1,0 +1,157 @@
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_gen.metrics import (
+    DigitClassifier,
+    Inception,
+    ModuleFeatures,
+    SeededFeatures,
+    extractor,
+    extractors,
+)
+from lightning_gen.metrics.cache import digest_of_file
+from lightning_gen.metrics.train_digits import accuracy, mnist, scikit_digits, usps
+from lightning_gen.randomness import stream
+
+
+def images(count: int = 4, channels: int = 3, size: int = 28):
+    shape = (count, channels, size, size)
+    return torch.randint(256, shape, generator=stream("images"), dtype=torch.uint8)
+
+
+class UsersModule(nn.Module):
+    """What a user may bring: it has weights, and drops out in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 5)
+        nn.init.ones_(self.linear.weight)
+
+    def forward(self, x):
+        return nn.functional.dropout(self.linear(x.float().mean((2, 3))), training=self.training)
+
+
+@pytest.mark.parametrize(
+    "made", [DigitClassifier, SeededFeatures, lambda: extractor(f"{__name__}:UsersModule")]
+)
+def test_extractors_are_frozen_named_and_known_by_their_weights(made):
+    one, two = made(), made()
+    assert one.digest == two.digest if one.name != "usersmodule" else one.digest
+    assert len(one.digest) == 8
+    assert not any(p.requires_grad for p in one.parameters())
+    assert one(images()).shape == (4, one.num_features)
+    one.train()
+    assert not any(module.training for module in one.modules())
+    assert torch.equal(one(images()), one(images()))
+
+
+def test_another_weight_is_another_digest():
+    assert SeededFeatures().digest != SeededFeatures(1).digest
+    module = UsersModule()
+    before = ModuleFeatures(module, "mine").digest
+    with torch.no_grad():
+        module.linear.weight[0, 0] += 1e-6
+    assert ModuleFeatures(module, "mine").digest != before
+
+
+def test_grey_is_the_same_as_grey_in_three_channels():
+    grey = images(channels=1)
+    for features in (DigitClassifier(), SeededFeatures()):
+        torch.testing.assert_close(features(grey), features(grey.expand(-1, 3, -1, -1)))
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        SeededFeatures()(images(channels=2))
+
+
+def test_seeded_features_stay_what_they_are():
+    assert SeededFeatures().digest == "a6b3d082"
+
+
+def test_changed_digit_weights_are_refused(tmp_path, monkeypatch):
+    changed = bytearray(extractors.DIGITS.read_bytes())
+    changed[-1] ^= 1
+    (tmp_path / "digits.safetensors").write_bytes(changed)
+    monkeypatch.setattr(extractors, "DIGITS", tmp_path / "digits.safetensors")
+    with pytest.raises(ValueError, match="not the file that belongs"):
+        DigitClassifier()
+
+
+def test_digit_weights_are_small_and_know_the_digits_of_scikit_learn():
+    assert extractors.DIGITS.stat().st_size < 400_000
+    classifier = DigitClassifier()
+    assert accuracy(classifier.network, *scikit_digits()) > 0.92
+
+
+@pytest.mark.data
+def test_digit_weights_know_mnist_and_usps(real_data):
+    network = DigitClassifier().network
+    assert accuracy(network, *mnist(real_data, "t10k")) >= 0.98
+    assert accuracy(network, *usps(real_data)) >= 0.95
+
+
+@pytest.fixture
+def random_inception(tmp_path, monkeypatch):
+    """A file of random weights, of the shapes and the layout of the real one."""
+    network = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    cls = network.FeatureExtractorInceptionV3
+    path = tmp_path / "weights.pth"
+    torch.save({}, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(cls, "load_state_dict", lambda self, state: None)
+        module = cls("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    torch.save(module.state_dict(), path)
+    return path, module
+
+
+def test_inception_gives_torch_fidelitys_features(random_inception, monkeypatch):
+    path, reference = random_inception
+    monkeypatch.setattr(extractors, "INCEPTION_SHA256", digest_of_file(path))
+    inception = extractor("inception-tf1", path)
+    assert (inception.name, inception.num_features) == ("inception-tf1", 2048)
+    colour, grey = images(2), images(2, channels=1)
+    torch.testing.assert_close(inception(colour), reference(colour)[0])
+    torch.testing.assert_close(inception(grey), reference(grey.repeat(1, 3, 1, 1))[0])
+
+
+def test_inception_of_other_weights_is_refused(random_inception):
+    with pytest.raises(ValueError, match="expected 6726825d0af5"):
+        Inception(random_inception[0])
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        Inception(random_inception[0].with_name("nowhere.pth"))
+
+
+def test_without_a_network_one_sentence_says_where_the_file_goes(tmp_path, monkeypatch):
+    pytest.importorskip("torch_fidelity")
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path))
+
+    def unreachable(*args, **kwargs):
+        raise URLError("unreachable")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    with pytest.raises(FileNotFoundError, match=f"put the file behind http.* at {tmp_path}"):
+        Inception()
+
+
+def test_a_torchvision_backbone_gives_what_its_last_layer_is_given(tmp_path):
+    from torchvision import models
+
+    torch.manual_seed(0)
+    network = models.resnet18(weights=None).eval()
+    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
+    backbone = extractor("torchvision/resnet18", tmp_path / "resnet18.pth")
+    assert (backbone.name, backbone.num_features) == ("resnet18", 512)
+    given = []
+    network.fc.register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
+    x = images(2, size=224)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    network((x / 255 - mean[:, None, None]) / std[:, None, None])
+    torch.testing.assert_close(backbone(x), given[0], rtol=1e-4, atol=1e-4)
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match="no features are called vgg.*inception-tf1, digits"):
+        extractor("vgg")
+    with pytest.raises(ValueError, match="need a file with weights"):
+        extractor("torchvision/resnet18")

@@ -1,0 +1,396 @@
+"""Likelihoods are probabilities, bounds are bounds, and both agree with what can be computed."""
+
+from itertools import product
+from math import exp, log
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lightning_gen import losses
+from lightning_gen.levels import from_levels
+from lightning_gen.models.autoencoders import VAE
+from lightning_gen.models.distributions import (
+    Bernoulli,
+    DiscretizedLogistic,
+    Distribution,
+    Gaussian,
+)
+from lightning_gen.networks.encoders import MLPDecoder, MLPEncoder
+from lightning_gen.nn.roles import Decoder, Encoder
+from lightning_gen.randomness import Noise
+
+EVERY_LEVEL = from_levels(torch.arange(256), dtype=torch.double).view(-1, 1, 1, 1)
+EVERY_3X3 = torch.tensor(list(product([-1.0, 1.0], repeat=9)), dtype=torch.double).view(-1, 1, 3, 3)
+
+
+def noise(count, *key, dtype=torch.double):
+    return Noise(("test", *key), count, dtype=dtype)
+
+
+def pixel(*parameters):
+    """Parameters of one pixel for all levels, (256, P, 1, 1, 1)."""
+    return (
+        torch.tensor(parameters, dtype=torch.double).view(1, -1, 1, 1, 1).expand(256, -1, 1, 1, 1)
+    )
+
+
+# The losses
+
+
+@pytest.mark.parametrize("mean", [0.0, -0.99, 0.9, 3.0, -0.5, 1 / 255])
+@pytest.mark.parametrize("log_scale", [-7.0, -5.0, -3.0, -1.0, 0.0, 4.0])
+def test_the_discretised_logistic_gives_all_levels_together_one(mean, log_scale):
+    nll = losses.discretized_logistic_nll(
+        torch.full_like(EVERY_LEVEL, mean), torch.full_like(EVERY_LEVEL, log_scale), EVERY_LEVEL
+    )
+    assert abs((-nll).exp().sum().item() - 1) < 1e-12
+
+
+def test_the_discretised_logistic_is_the_difference_of_two_sigmoids():
+    mean, log_scale = torch.tensor(0.1).double(), torch.tensor(-2.0).double()
+    nll = losses.discretized_logistic_nll(
+        mean.expand(256, 1), log_scale.expand(256, 1), EVERY_LEVEL.view(-1, 1)
+    )
+    edges = (torch.arange(255).double() + 0.5) / 127.5 - 1
+    cdf = torch.sigmoid((edges - mean) / log_scale.exp())
+    masses = torch.cat([cdf[:1], cdf.diff(), 1 - cdf[-1:]])
+    torch.testing.assert_close((-nll).exp(), masses, rtol=0, atol=1e-14)
+
+
+def test_the_discretised_logistic_and_its_gradient_stay_finite_in_float32():
+    mean = torch.tensor([-20.0, 0.0, 20.0, 0.3]).repeat(4, 1).requires_grad_()
+    log_scale = torch.tensor([[-7.0], [-2.0], [0.0], [8.0]]).repeat(1, 4).requires_grad_()
+    for x in (-1.0, 0.2, 1.0):
+        nll = losses.discretized_logistic_nll(mean, log_scale, torch.full((4, 4), x))
+        gradients = torch.autograd.grad(nll.sum(), (mean, log_scale))
+        assert all(value.isfinite().all() for value in (nll, *gradients))
+
+
+def test_bernoulli_masses_sum_to_one_and_even_odds_cost_one_bit_per_pixel():
+    logits = 5 * torch.randn(1, 9, dtype=torch.double)
+    x = (EVERY_3X3.flatten(1) + 1) / 2
+    total = (-losses.bernoulli_nll(logits.expand(512, -1), x)).exp().sum().item()
+    assert abs(total - 1) < 1e-12
+    even = losses.bernoulli_nll(torch.zeros(512, 9).double(), x)
+    torch.testing.assert_close(even, torch.full_like(even, 9 * log(2)))
+
+
+def test_a_sure_bernoulli_costs_nothing_when_right_and_its_logit_when_wrong():
+    nll = losses.bernoulli_nll(torch.tensor([[200.0], [200.0]]), torch.tensor([[1.0], [0.0]]))
+    assert nll.tolist() == [0, 200]
+
+
+def test_categorical_masses_sum_to_one_and_shape_is_per_image():
+    logits = torch.randn(1, 5, 2, dtype=torch.double)
+    levels = torch.tensor(list(product(range(5), repeat=2)))
+    nll = losses.categorical_nll(logits.expand(25, -1, -1), levels)
+    assert nll.shape == (25,)
+    assert abs((-nll).exp().sum().item() - 1) < 1e-12
+
+
+def test_gaussians_agree_with_torch():
+    mean, log_var, x = torch.randn(3, 7, 5, dtype=torch.double)
+    expected = -torch.distributions.Normal(mean, (log_var / 2).exp()).log_prob(x).sum(1)
+    torch.testing.assert_close(losses.gaussian_nll(mean, log_var, x), expected)
+    zero = torch.zeros_like(x)
+    torch.testing.assert_close(losses.standard_normal_nll(x), losses.gaussian_nll(zero, zero, x))
+
+
+def test_the_divergence_agrees_with_monte_carlo():
+    mean, log_var = torch.tensor([0.7, -1.2]).double(), torch.tensor([-1.5, 0.4]).double()
+    kl = losses.gaussian_kl(mean[None], log_var[None]).item()
+    eps = torch.randn(100_000, 2, dtype=torch.double)
+    z = mean + (log_var / 2).exp() * eps
+    q = losses.gaussian_nll(mean.expand_as(z), log_var.expand_as(z), z)
+    ratio = losses.standard_normal_nll(z) - q
+    assert abs(ratio.mean().item() - kl) < 4 * ratio.std().item() / 100_000**0.5
+
+
+def test_the_divergence_is_positive_and_zero_only_at_the_prior():
+    mean, log_var = torch.randn(2, 1000, 3, dtype=torch.double)
+    assert (losses.gaussian_kl(mean, log_var) > 0).all()
+    near = torch.tensor([[1e-4]])  # in float32, where exp(s) - 1 - s is lost to rounding
+    torch.testing.assert_close(
+        losses.gaussian_kl(0 * near, near), torch.tensor([2.5e-9]), rtol=1e-2, atol=0
+    )
+    assert losses.gaussian_kl(0 * near, 0 * near).item() == 0
+
+
+def test_half_precision_is_left_before_summing():
+    nll = losses.bernoulli_nll(torch.zeros(1, 3072, dtype=torch.bfloat16), torch.ones(1, 3072))
+    assert nll.dtype == torch.float32
+    torch.testing.assert_close(nll, torch.tensor([3072 * log(2)]))
+
+
+def test_bits_per_dim_of_uniform_levels_is_eight():
+    uniform = losses.categorical_nll(torch.zeros(1, 256, 3, 4, 4), torch.zeros(1, 3, 4, 4))
+    torch.testing.assert_close(losses.bits_per_dim(uniform, 48), torch.tensor([8.0]))
+
+
+# The distributions of decoders
+
+
+def test_a_gaussian_with_noise_bounds_the_probability_of_the_level():
+    """The mean over the noise is the logarithm's mean, below the logarithm of the bin's mass."""
+    mean, log_var, x = 0.1, -6.0, EVERY_LEVEL[140:141]
+    half = 1 / 255
+    normal = torch.distributions.Normal(torch.tensor(mean).double(), exp(log_var / 2))
+    mass = (normal.cdf(x + half) - normal.cdf(x - half)).item()
+    u = (torch.arange(10_000).double() + 0.5) / 10_000
+    targets = (x.flatten() + (u - 0.5) * 2 * half).view(-1, 1, 1, 1)
+    parameters = pixel(mean, log_var)[:1].expand(len(u), -1, 1, 1, 1)
+    nll = Gaussian().nll(parameters, targets)
+    assert abs((-nll).exp().mean().item() - mass) < 1e-9
+    assert nll.mean().item() > -log(mass)
+
+
+def test_the_gaussian_fills_the_bins_evenly():
+    x = torch.zeros(20_000, 1, 1, 1).double()
+    targets = Gaussian().targets(x, noise(len(x)))
+    assert targets.abs().max() <= 1 / 255
+    assert abs(targets.var().item() * 255**2 * 12 / 4 - 1) < 0.05
+
+
+@pytest.mark.parametrize("distribution", [DiscretizedLogistic(), Bernoulli(), Gaussian()])
+def test_pixels_are_drawn_as_the_likelihood_says(distribution):
+    parameters = pixel(*[0.3, -3.5][: distribution.parameters])
+    if isinstance(distribution, Bernoulli):
+        levels = torch.tensor([-1.0, 1.0]).double()
+        targets = torch.tensor([0.0, 1.0]).double().view(2, 1, 1, 1)
+        masses = (-distribution.nll(parameters[:2], targets)).exp()
+    else:
+        levels = EVERY_LEVEL.flatten()
+        masses = (-distribution.nll(parameters, EVERY_LEVEL)).exp()
+    n = 50_000
+    drawn = distribution.sample(parameters[:1].expand(n, -1, 1, 1, 1), noise(n)).flatten()
+    counts = (drawn[:, None] == levels).double().mean(0)
+    assert counts.sum() == 1  # nothing is drawn between the levels
+    assert ((counts - masses).abs() < 5 * (masses * (1 - masses) / n).sqrt() + 1e-3).all()
+
+
+def test_the_decoder_gives_all_images_together_one_for_any_code():
+    torch.manual_seed(0)
+    decoder = MLPDecoder((1, 3, 3), 2, (8,)).double()
+    parameters = decoder(torch.randn(1, 2).double()).expand(512, -1, -1, -1, -1)
+    targets = Bernoulli().targets(EVERY_3X3, noise(512))
+    assert abs((-Bernoulli().nll(parameters, targets)).exp().sum().item() - 1) < 1e-10
+
+
+# The linear-Gaussian oracle, whose likelihood and posterior are known
+
+
+class Density(Distribution):
+    """N(x; mean, variance), which is no likelihood of levels but has a closed form."""
+
+    parameters, variance = 1, 0.3
+
+    def nll(self, parameters, targets):
+        mean = parameters[:, 0]
+        return losses.gaussian_nll(mean, torch.full_like(mean, log(self.variance)), targets)
+
+    def mean(self, parameters):
+        return parameters[:, 0]
+
+    def sample(self, parameters, noise):
+        raise NotImplementedError
+
+
+class LinearDecoder(Decoder):
+    shape, latent_size, outputs = (1, 2, 3), 2, 1
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(6, 2, dtype=torch.double))
+
+    def forward(self, z):
+        return (z @ self.matrix.T).view(-1, 1, *self.shape)
+
+
+class ExactEncoder(Encoder):
+    """The posterior if the columns of A are orthogonal, so that it is diagonal."""
+
+    shape, latent_size, shift = (1, 2, 3), 2, 0.0
+
+    def __init__(self, matrix):
+        super().__init__()
+        self.matrix = matrix
+
+    def forward(self, x):
+        variance = 1 / (1 + self.matrix.square().sum(0) / Density.variance)
+        mean = variance * (x.flatten(1) @ self.matrix) / Density.variance
+        return mean + self.shift, variance.log().expand_as(mean)
+
+
+@pytest.fixture
+def oracle():
+    """A model, images and their exact negative log-likelihoods."""
+    decoder = LinearDecoder()
+    q, _ = torch.linalg.qr(decoder.matrix.detach())
+    decoder.matrix.data = q * torch.tensor([1.3, 0.6]).double()
+    model = VAE(ExactEncoder(decoder.matrix), decoder, Density()).double().eval()
+    x = torch.randn(5, 1, 2, 3, dtype=torch.double)
+    a = decoder.matrix.detach()
+    covariance = a @ a.T + Density.variance * torch.eye(6, dtype=torch.double)
+    flat = torch.distributions.MultivariateNormal(torch.zeros(6).double(), covariance)
+    return model, x, -flat.log_prob(x.flatten(1)).detach()
+
+
+def test_all_importance_weights_of_the_exact_posterior_are_the_likelihood(oracle):
+    model, x, exact = oracle
+    for k in (1, 7):
+        torch.testing.assert_close(model.importance_nll(x, k, noise=noise(5)), exact)
+    mean, log_var = model.encoder(x)
+    eps = torch.randn(5, 9, 2, dtype=torch.double)
+    weights = model._log_weights(x, mean, log_var, eps).detach()
+    torch.testing.assert_close(weights, -exact[:, None].expand(5, 9), rtol=0, atol=1e-10)
+
+
+def test_the_bound_of_the_exact_posterior_is_the_likelihood_on_average(oracle):
+    model, x, exact = oracle
+    n = 40_000
+    many = x[:1].expand(n, -1, -1, -1)
+    nll = model.nll(many, noise=noise(n)).detach()
+    assert abs((nll.mean() - exact[0]).item()) < 4 * nll.std().item() / n**0.5
+
+
+def test_the_closed_form_bound_of_the_exact_posterior_is_the_likelihood(oracle):
+    """E_q[-ln p(x|z)] is known too: that of the mean plus the variance through the decoder."""
+    model, x, exact = oracle
+    mean, log_var = model.encoder(x)
+    at_mean = model.likelihood.nll(model.decoder(mean), x)
+    spread = (log_var.exp() * model.decoder.matrix.square().sum(0)).sum(1) / Density.variance / 2
+    bound = at_mean + spread + losses.gaussian_kl(mean, log_var)
+    torch.testing.assert_close(bound.detach(), exact, rtol=0, atol=1e-10)
+
+
+def test_more_importance_samples_tighten_the_bound_towards_the_likelihood(oracle):
+    model, x, exact = oracle
+    model.encoder.shift = 0.7
+    many, n = x[:1].expand(2000, -1, -1, -1), 2000
+    bounds = [model.importance_nll(many, k, noise=noise(n)).mean().item() for k in (1, 5, 50, 500)]
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[0] - exact[0].item() > 0.5
+    assert -0.02 < bounds[-1] - exact[0].item() < 0.2
+
+
+def test_importance_samples_in_chunks_are_those_at_once(oracle):
+    model, x, _ = oracle
+    model.encoder.shift = 0.7
+    once, chunks = (model.importance_nll(x, 10, noise=noise(5), chunk=c) for c in (10, 3))
+    torch.testing.assert_close(once, chunks, rtol=0, atol=1e-12)
+
+
+def test_importance_sampling_is_per_image_and_subtracts_ln_k(oracle):
+    model, x, _ = oracle
+    model.encoder.shift = 0.7
+    given = noise(5)
+    mean, log_var = model.encoder(x)
+    eps = torch.stack([given.normal(2) for _ in range(6)], 1)
+    log_w = model._log_weights(x, mean, log_var, eps).detach()
+    by_hand = -log_w.exp().mean(1).log()
+    torch.testing.assert_close(model.importance_nll(x, 6, noise=noise(5)), by_hand)
+
+
+def test_importance_weights_far_below_one_stay_finite(oracle):
+    model, x, _ = oracle
+    assert model.importance_nll(100 + x, 4).isfinite().all()
+
+
+# The bound of a trained network's form
+
+
+def vae(**kwargs):
+    torch.manual_seed(1)
+    shape = (1, 3, 3)
+    model = VAE(MLPEncoder(shape, 2, (8,)), MLPDecoder(shape, 2, (8,)), **kwargs).double()
+    model.encoder.out.weight.data *= 3
+    return model.eval()
+
+
+def test_the_bound_is_above_the_likelihood_of_every_image():
+    """The likelihood by quadrature over the two codes; it sums to one over all 512 images."""
+    model = vae()
+    t = torch.linspace(-7, 7, 141, dtype=torch.double)
+    z = torch.cartesian_prod(t, t)
+    log_prior = -losses.standard_normal_nll(z) + 2 * log(t[1] - t[0])
+    logits = model.decoder(z).detach()[:, 0].flatten(1)
+    x = (EVERY_3X3.flatten(1) + 1) / 2
+    log_p = (x @ logits.T - F.softplus(logits).sum(1) + log_prior).logsumexp(1)
+    assert abs(log_p.exp().sum().item() - 1) < 1e-10
+    n = 2000
+    images = EVERY_3X3[::51]
+    many = images.repeat_interleave(n, 0)
+    bound = model.nll(many, noise=noise(len(many))).detach().view(-1, n)
+    iw = model.importance_nll(many, 10, noise=noise(len(many), "iw")).view(-1, n)
+    error = 4 * bound.std(1) / n**0.5
+    exact = -log_p[::51]
+    assert (bound.mean(1) > exact - error).all()
+    assert (iw.mean(1) <= bound.mean(1) + error).all()
+    assert (iw.mean(1) > exact - error).all()
+    assert (bound.mean(1) - iw.mean(1)).max() > 0.01
+
+
+def test_gradients_flow_through_the_reparameterised_code():
+    """d E[z^2] / d mean = 2 mean and d / d log-variance = e^s, with z as the model draws it."""
+
+    class Square(Density):
+        def nll(self, parameters, targets):
+            return parameters[:, 0].flatten(1).square().sum(1)
+
+    class Identity(LinearDecoder):
+        shape, latent_size = (1, 1, 1), 1
+
+        def forward(self, z):
+            return z.view(-1, 1, 1, 1, 1)
+
+    class Fixed(Encoder):
+        shape, latent_size = (1, 1, 1), 1
+
+        def __init__(self):
+            super().__init__()
+            self.mean = nn.Parameter(torch.tensor(0.8).double())
+            self.log_var = nn.Parameter(torch.tensor(-0.5).double())
+
+        def forward(self, x):
+            return self.mean.expand(len(x), 1), self.log_var.expand(len(x), 1)
+
+    model, n = VAE(Fixed(), Identity(), Square()).double(), 100_000
+    reconstruction, _ = model._bound(torch.zeros(n, 1, 1, 1).double(), noise(n))
+    encoder = model.encoder
+    gradients = torch.autograd.grad(reconstruction.mean(), (encoder.mean, encoder.log_var))
+    assert abs(gradients[0].item() - 1.6) < 0.02
+    assert abs(gradients[1].item() - exp(-0.5)) < 0.02
+
+
+def test_each_image_has_noise_of_its_own():
+    model = vae()
+    same = EVERY_3X3[100:101].expand(50, -1, -1, -1)
+    assert len(model.nll(same, noise=noise(50)).unique()) == 50
+
+
+def test_a_duplicated_batch_has_the_same_loss():
+    class Twice(Noise):
+        def normal(self, *size):
+            return super().normal(*size).repeat(2, *[1] * len(size))
+
+    model, x = vae(), EVERY_3X3[:7]
+    once = model.nll(x, noise=noise(7)).mean()
+    twice = model.nll(x.repeat(2, 1, 1, 1), noise=_doubled(Twice, 7)).mean()
+    torch.testing.assert_close(once, twice)
+
+
+def _doubled(cls, count):
+    drawn = cls(("test",), count, dtype=torch.double)
+    drawn.__class__ = type("Doubled", (cls,), {"__len__": lambda self: 2 * count})
+    return drawn
+
+
+def test_repeating_every_pixel_doubles_the_reconstruction():
+    x, logits = EVERY_3X3[300:310], torch.randn(10, 1, 1, 3, 3).double()
+    once = Bernoulli().nll(logits, Bernoulli().targets(x, noise(10)))
+    wide = Bernoulli().nll(
+        logits.repeat_interleave(2, -1), Bernoulli().targets(x.repeat_interleave(2, -1), noise(10))
+    )
+    torch.testing.assert_close(wide, 2 * once)
