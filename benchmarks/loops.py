@@ -64,21 +64,27 @@ def as_floats(batches: Iterable[Raw]) -> list[Raw]:
     return [(images.float() / 127.5 - 1, labels) for images, labels in batches]
 
 
-def our_fit(model: LightningModule, loader: Iterable[Raw]) -> None:
-    """Trains as `run.py fit` does: its callbacks, a CSV logger, values logged every 50 steps."""
+def our_fit(model: LightningModule, loader: Iterable[Raw], **kwargs: Any) -> None:
+    """Trains as `run.py fit` does: its callbacks, a CSV logger, values logged every 50 steps.
+
+    Arguments:
+        model: What to train.
+        loader: The batches, once.
+        kwargs: Of the trainer, where they should be others.
+    """
     quieten()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            accelerator="cpu",
-            max_epochs=1,
-            logger=CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1),
-            log_every_n_steps=50,
-            callbacks=default_callbacks(Path(folder), None),
-            default_root_dir=folder,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(model, loader)  # type: ignore[arg-type]
+        usual: dict[str, Any] = {
+            "accelerator": "cpu",
+            "max_epochs": 1,
+            "logger": CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1),
+            "log_every_n_steps": 50,
+            "callbacks": default_callbacks(Path(folder), None),
+            "default_root_dir": folder,
+            "enable_model_summary": False,
+            "use_distributed_sampler": False,
+        }
+        Trainer(**{**usual, **kwargs}).fit(model, loader)
 
 
 def textbook_fit(model: LightningModule, loader: Iterable[Raw]) -> None:

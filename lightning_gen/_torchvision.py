@@ -16,7 +16,7 @@ _library = torch.library.Library("torchvision", "FRAGMENT")  # lives as long as 
 def mend() -> None:
     """Imports torchvision, declaring its missing operators if it fails for want of them."""
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise

@@ -1,6 +1,6 @@
 """What all tests share: one thread, one seed, real data where it stands."""
 
-import lightning_gen._torchvision  # isort: skip  # before pytorch_lightning
+import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
 
 import os
 from pathlib import Path

@@ -147,10 +147,17 @@ def flops(loop, start=10, steps=1):
 
 
 class TestCalls:
-    def test_training_adds_few_python_calls_to_a_bare_step(self):
-        ours = calls(partial(our_fit, GAN(**mlps())))
-        bare = calls(partial(go_through, BareGAN(*mlps().values())))
+    def test_the_engine_and_lightning_add_few_python_calls_to_a_bare_step(self):
+        alone = {"callbacks": [], "enable_progress_bar": False, "enable_checkpointing": False}
+        ours = calls(partial(our_fit, GAN(**mlps()), **alone))
+        bare = calls(partial(go_through, BareGAN(**mlps())))
         assert ours - bare <= 550
+
+    def test_what_every_run_has_beside_adds_few_more(self):
+        """A progress bar, checkpoints, throughput and a guard against NaN: the default callbacks."""
+        ours = calls(partial(our_fit, GAN(**mlps())))
+        bare = calls(partial(go_through, BareGAN(**mlps())))
+        assert ours - bare <= 680
 
     def test_eight_more_terms_to_log_add_next_to_nothing(self):
         class Talkative(GAN):

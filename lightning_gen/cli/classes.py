@@ -20,9 +20,9 @@ def import_classes() -> None:
 
 def class_error(error: Exception) -> Exception:
     """A parser's error, which lists all that it tried, as one sentence; other errors as they are."""
-    if type(error).__name__ != "ArgumentError":
-        return error
     message = " ".join(str(error).split())
+    if type(error).__name__ != "ArgumentError" and "Does not validate against any" not in message:
+        return error
     where = re.findall(r'[Pp]arser key "([\w.]+)"', message)
     place = f" for {'.'.join(where)}" if where else ""
     unknown = re.search(r"Option '([\w.]+)' is not accepted", message)

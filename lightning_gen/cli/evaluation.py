@@ -89,7 +89,7 @@ def data_of(config: Path, name: str | None, root: str | None) -> LightningDataMo
     if name is not None:
         if name not in DATASETS:
             raise ValueError(f"there is no data set {name}; {nearest(name, list(DATASETS))}")
-        return DATASETS[name](**({} if root is None else {"root": root}))
+        return DATASETS[name]() if root is None else DATASETS[name](root=root)
     if not config.exists():
         raise FileNotFoundError(f"there is no {config}, so say which data: --data mnist")
     content = yaml.safe_load(config.read_text())["data"]

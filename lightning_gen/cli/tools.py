@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 
 def run_tool(command: str, arguments: Sequence[str]) -> None:
@@ -46,20 +47,17 @@ def data(
     name: str,
     root: str | None = None,
     size: int | None = None,
-    path: str | None = None,
     output: Path = Path("data-report"),
 ) -> None:
     """Examines a data set: counts, sizes, modes, a contact sheet, duplicates, leakage.
 
     Args:
         name: The data set: digits, mnist, fashion_mnist, binarized_mnist, usps, cifar10, cifar100, celeba, lsun, or folder.
-        root: Where data sets lie; by default $LIGHTNING_GEN_DATA, else ./data.
+        root: Where data sets lie, by default $LIGHTNING_GEN_DATA, else ./data; for `folder` the folder of images.
         size: Height and width to serve, where the data set has a choice.
-        path: The folder of images, for `folder`.
         output: Where the report and the contact sheet go.
     """
-    import lightning_gen._torchvision  # noqa: F401, I001
-
+    import lightning_gen._torchvision  # noqa: F401
     from datamodules import DATASETS
     from datamodules.doctor import examine
 
@@ -67,9 +65,11 @@ def data(
 
     if name not in DATASETS:
         raise ValueError(f"there is no data set {name}; {nearest(name, list(DATASETS))}")
-    given = {"root": root, "size": size, "path": path}
+    given: dict[str, Any] = {"root": root, "size": size}
     module = DATASETS[name](**{key: value for key, value in given.items() if value is not None})
     examine(module, output)
+    print((output / "report.txt").read_text(), end="")
+    print(f"report       {output}")
 
 
 def sample(
@@ -88,11 +88,10 @@ def sample(
         seed: The same seed gives the same images.
         batch_size: Images at a time.
     """
-    import lightning_gen._torchvision  # noqa: F401, I001
-
     import torch
     from tqdm import tqdm
 
+    import lightning_gen._torchvision  # noqa: F401
     from callbacks.images import save_grid
     from lightning_gen.capabilities import Sampler
     from lightning_gen.randomness import Noise

@@ -1,6 +1,6 @@
 """`fit`, `validate` and `test`: LightningCLI, with a run folder and what every run should have."""
 
-import lightning_gen._torchvision  # noqa: F401
+import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
 
 import logging
 import os
@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import yaml
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -22,7 +21,7 @@ from pytorch_lightning.utilities import rank_zero_only
 import callbacks as parts
 from lightning_gen.tracking import write_text
 
-from .classes import import_classes, class_error
+from .classes import class_error, import_classes
 from .run_folder import choose_run_folder, existing_run_folder
 
 Tracker = Literal["csv", "tensorboard", "wandb"]
@@ -83,7 +82,7 @@ class GenerativeCLI(LightningCLI):
         return super()._instantiate_trainer(config, callbacks)
 
     def before_fit(self) -> None:
-        if rank_zero_only.rank == 0:
+        if is_first():
             self._dump_config()
             own = ("config", "run_dir", "ckpt_path", "weights_only")
             content = {key: value for key, value in self.config_dump.items() if key not in own}
@@ -97,7 +96,7 @@ class GenerativeCLI(LightningCLI):
             print(f"model        {type(self.model).__name__} ({sizes} parameters)", flush=True)
 
     def after_fit(self) -> None:
-        if rank_zero_only.rank == 0:
+        if is_first():
             for name in (
                 "samples/latest.png",
                 "curves.png",
@@ -164,6 +163,11 @@ def loggers(run_dir: Path, trackers: Sequence[Tracker]) -> list[Logger]:
     return chosen
 
 
+def is_first() -> bool:
+    """Whether this is the first process of a run."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def _wandb_logger(run_dir: Path) -> Logger:
     """W&B, offline unless asked for, under one id for the life of the run."""
     import wandb
@@ -171,9 +175,9 @@ def _wandb_logger(run_dir: Path) -> Logger:
 
     online = os.environ.get("WANDB_MODE") == "online" or bool(os.environ.get("WANDB_API_KEY"))
     path = run_dir / "wandb_id.txt"
-    if not path.exists() and rank_zero_only.rank == 0:
+    if not path.exists() and is_first():
         write_text(path, uuid.uuid4().hex[:8])
-    return WandbLogger(
+    logger = WandbLogger(
         project="lightning_gen",
         name=f"{run_dir.parent.name}/{run_dir.name}",
         save_dir=run_dir,
@@ -182,6 +186,8 @@ def _wandb_logger(run_dir: Path) -> Logger:
         offline=not online and os.environ.get("WANDB_MODE") in (None, "offline"),
         settings=wandb.Settings(silent=True, console="off"),
     )
+    logger._wandb_init.pop("anonymous", None)  # which wandb warns of, whatever its value
+    return logger
 
 
 def quieten() -> None:

@@ -137,7 +137,7 @@ class AdversarialModel(GenerativeModel):
         if len(movers) > 1 and self.micro_batches == 1:  # parts could not all be held at once
             batch = self.prepare(batch)
         closes = bool(movers) and movers[-1] is self._sides[-1]
-        observed = closes and (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0
+        observed = closes and (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
         for side in movers:
             self._differentiate(side, batch, observed)
             if self.schedule == "alternating":

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -99,7 +99,7 @@ class GenerativeModel(LightningModule, ABC):
         self.averages = nn.ModuleDict()
         self.images_seen = 0
         self.latest: dict[str, float] = {}  # the values last logged, for progress bars
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self._averaged_at = 0
 
     @property
@@ -119,7 +119,9 @@ class GenerativeModel(LightningModule, ABC):
 
     def averaged(self, name: str) -> nn.Module:
         """The average of a network, or the network itself where none is kept or none made yet."""
-        return self.averages[name].network if name in self.averages else getattr(self, name)
+        if name in self.averages:
+            return cast(Average, self.averages[name]).network
+        return getattr(self, name)
 
     def update_averages(self) -> None:
         """Moves the averages towards the weights, by the images seen since the last time."""
@@ -128,14 +130,14 @@ class GenerativeModel(LightningModule, ABC):
         half_life = min(self.ema_half_life, max(self.ema_ramp * self.images_seen, 1e-8))
         decay = 0.5 ** ((self.images_seen - self._averaged_at) / half_life)
         for name, average in self.averages.items():
-            average.update(getattr(self, name), decay)
+            cast(Average, average).update(getattr(self, name), decay)
         self._averaged_at = self.images_seen
 
     # Lightning's hooks
 
     def setup(self, stage: str) -> None:
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         shape = getattr(getattr(self.trainer, "datamodule", None), "shape", None)
         if shape is not None and tuple(shape) != tuple(self.shape):
             raise ValueError(
@@ -161,10 +163,15 @@ class GenerativeModel(LightningModule, ABC):
 
     # For the bases of the families
 
+    @property
+    def precision(self) -> torch.dtype:
+        """The type of the parameters."""
+        return cast(torch.dtype, self.dtype)
+
     def noise_for(self, n: int, noise: Noise | None) -> Noise:
         """The noise that was given, or noise for `n` images from torch's own generator."""
         if noise is None:
-            noise = Noise.fresh(n, self.device, self.dtype)
+            noise = Noise.fresh(n, self.device, self.precision)
         elif len(noise) != n:
             raise ValueError(f"noise for {len(noise)} images does not fit {n}")
         return noise
@@ -180,12 +187,14 @@ class GenerativeModel(LightningModule, ABC):
         torch.random.default_generator.manual_seed(seed_of(*key, "torch", rank))
         if images.is_cuda:
             torch.cuda.manual_seed(seed_of(*key, "torch", rank))
-        noise = Noise(key, count, count * world, count * rank, images.device, self.dtype)
+        noise = Noise(key, count, count * world, count * rank, images.device, self.precision)
         return Batch(self.to_floats(images), labels, noise)
 
     def to_floats(self, images: Tensor) -> Tensor:
         """uint8 images as floats in [-1, 1], in the model's precision and memory format."""
-        images = from_levels(images, dtype=self.dtype) if not images.is_floating_point() else images
+        images = (
+            from_levels(images, dtype=self.precision) if not images.is_floating_point() else images
+        )
         return (
             images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
         )
@@ -200,10 +209,9 @@ class GenerativeModel(LightningModule, ABC):
         Lightning's own `log` costs more than a small step, on every step; this costs nothing
         between two calls.
         """
-        names = [name for name, value in terms.items() if isinstance(value, Tensor)]
-        values = (
-            torch.stack([terms[name].detach().float() for name in names]).tolist() if names else []
-        )  # type: ignore[union-attr]
-        plain = {name: float(value) for name, value in terms.items() if name not in names}
-        self.latest = {**plain, **dict(zip(names, values, strict=True))}
+        tensors = {name: value for name, value in terms.items() if isinstance(value, Tensor)}
+        plain = {name: float(value) for name, value in terms.items() if name not in tensors}
+        moved = [value.detach().float() for value in tensors.values()]
+        values = torch.stack(moved).tolist() if moved else []
+        self.latest = {**plain, **dict(zip(tensors, values, strict=True))}
         publish(self.trainer, self.latest)

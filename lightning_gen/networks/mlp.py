@@ -24,7 +24,8 @@ class MLPGenerator(Generator):
         widths: tuple[int, ...] = (256, 256),
     ) -> None:
         super().__init__()
-        self.shape, self.latent_size = tuple(shape), latent_size
+        channels, height, width = shape
+        self.shape, self.latent_size = (channels, height, width), latent_size
         layers: list[nn.Module] = []
         for a, b in pairwise((latent_size, *widths)):
             layers += [nn.Linear(a, b), nn.ReLU()]
