@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from benchmarks.__main__ import BENCHMARKS
 from benchmarks.loops import BareGAN, PlainGAN, go_through, our_fit, random_batches
+from benchmarks.timing import Variant, interleave, ratio
 from lightning_gen.models.autoencoders.vae import VAE
 from lightning_gen.models.autoregressive.gated_pixelcnn import GatedPixelCNN
 from lightning_gen.models.distributions import DiscretizedLogistic
@@ -324,15 +326,69 @@ class TestFusedAdam:
         for a, b in zip(plain.parameters(), fused.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
-    @pytest.mark.parametrize("shape", [(8, 1, 4, 4), (8, 6, 1, 1), (1, 6, 4, 4), (6, 8, 4, 4)])
-    def test_gradients_that_lie_otherwise_than_the_weights_count_the_same(self, shape):
-        torch.manual_seed(0)
-        start, gradient = torch.randn(shape), torch.randn(shape)
-        moved = []
-        for fused in (False, True):
-            format = torch.channels_last if fused else torch.contiguous_format
-            weight = nn.Parameter(start.clone(memory_format=format))
-            weight.grad = gradient.clone()
-            torch.optim.Adam([weight], fused=fused).step()
-            moved.append(weight.detach())
-        torch.testing.assert_close(*moved)
+    @pytest.mark.parametrize("name", MODELS)
+    def test_gradients_and_moments_lie_as_their_weights_do(self, name):
+        model = MODELS[name]()
+        our_fit(model, Watched(nullcontext(), 0, 10))
+        optimizers = model.trainer.optimizers
+        assert any(not p.is_contiguous() for p in model.parameters()) or name == "VAE"
+        for weight in (p for optimizer in optimizers for p in optimizer.state):
+            assert order(weight.grad) == order(weight)
+        for optimizer in optimizers:
+            for weight, state in optimizer.state.items():
+                assert order(state["exp_avg"]) == order(state["exp_avg_sq"]) == order(weight)
+
+    def test_moments_that_were_saved_in_another_memory_format_still_count(self):
+        plain, fused = self.networks(), self.networks()
+        adams = torch.optim.Adam(plain.parameters(), foreach=False), FusedAdam(fused.parameters())
+        for network, adam in zip((plain, fused), adams, strict=True):
+            self.train(network, adam)
+        saved = adams[1].state_dict()
+        fused.to(memory_format=torch.channels_last)
+        resumed = FusedAdam(fused.parameters())
+        resumed.load_state_dict(saved)
+        self.train(plain, adams[0])
+        self.train(fused, resumed, channels_last=True)
+        for a, b in zip(plain.parameters(), fused.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def order(tensor):
+    """How a tensor lies in memory: its strides, but for dimensions of one."""
+    return [stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1]
+
+
+class TestBenchmarks:
+    def test_help_names_every_benchmark(self):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        files = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")}
+        assert {*BENCHMARKS} == files - {"loops", "timing"}
+        assert all(name in done.stdout for name in BENCHMARKS)
+
+    def test_loops_take_turns_and_what_is_compared_was_measured_in_the_same_round(self):
+        seen = []
+
+        def loop(loader):
+            for batch in loader:
+                seen.append(batch)
+                sum(range(100 * batch**5))  # 32 times the work for batch 2 as for batch 1
+
+        seconds = interleave({"one": Variant(loop, [1]), "two": Variant(loop, [2])}, 3, rounds=5)
+        assert [len(each) for each in seconds.values()] == [5, 5]
+        assert all(seen[k : k + 3] in ([1] * 3, [2] * 3) for k in range(0, 36, 3))
+        found = ratio(seconds, "two", "one", ">= 2")
+        assert found.ok
+        assert found.low <= found.value <= found.high
+
+    def test_an_error_in_a_loop_is_raised_where_it_was_started(self):
+        def broken(loader):
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            interleave({"broken": Variant(broken, [0])}, 1, rounds=1)

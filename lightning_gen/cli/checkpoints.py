@@ -50,7 +50,7 @@ def load_model(path: str | Path) -> LightningModule:
     parser.add_subclass_arguments(LightningModule, "model", fail_untyped=False)
     try:
         config = parser.parse_object({"model": {"class_path": class_path, "init_args": arguments}})
-        model = parser.instantiate_classes(config).model
+        model = parser.instantiate(config).model
         model.load_state_dict(content["state_dict"])
     except Exception as error:
         raise class_error(error) from error

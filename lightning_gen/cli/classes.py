@@ -21,6 +21,12 @@ def import_classes() -> None:
 def class_error(error: Exception) -> Exception:
     """A parser's error, which lists all that it tried, as one sentence; other errors as they are."""
     message = " ".join(str(error).split())
+    if "loading state_dict" in message:
+        why = re.search(
+            r"size mismatch for ([\w.]+)|(?:Missing|Unexpected) key.*?\"([\w.]+)\"", message
+        )
+        what = f", starting with {why[1] or why[2]}" if why else ""
+        return ValueError(f"the checkpoint's weights do not fit the configured networks{what}")
     if type(error).__name__ != "ArgumentError" and "Does not validate against any" not in message:
         return error
     where = re.findall(r'[Pp]arser key "([\w.]+)"', message)

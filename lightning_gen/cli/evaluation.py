@@ -97,4 +97,4 @@ def data_of(config: Path, name: str | None, root: str | None) -> LightningDataMo
         content.setdefault("init_args", {})["root"] = root
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False)
-    return parser.instantiate_classes(parser.parse_object({"data": content})).data
+    return parser.instantiate(parser.parse_object({"data": content})).data

@@ -21,7 +21,7 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
         config = parser.parse_args([f"{a}=true" if a == "--json" else a for a in arguments])
     except ArgumentError as error:
         raise ValueError(f"{error}; see `run.py {command} --help`") from error
-    tool(**vars(parser.instantiate_classes(config)))
+    tool(**vars(parser.instantiate(config)))
 
 
 def models(json: bool = False) -> None:

@@ -1,0 +1,238 @@
+"""The command line as a user meets it: a run from start to scores, and every mistake in a sentence."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lightning_gen.cli import main
+from lightning_gen.cli.catalogue import COLUMNS, read_catalogue
+
+ROOT = Path(__file__).parents[2]
+DCGAN = str(ROOT / "configs" / "digits" / "dcgan.yaml")
+SMALL = [
+    "--model.generator.init_args.width=8",
+    "--model.discriminator.init_args.width=8",
+    "--trainer.accelerator=cpu",
+    "--trainer.log_every_n_steps=5",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A short run of DCGAN on digits."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    arguments = ["fit", "--config", DCGAN, f"--run_dir={folder}", "--trainer.max_steps=20", *SMALL]
+    assert main([*arguments, "--trackers=[csv,tensorboard]"]) == 0
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_folder_explains_itself(run):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["class_path"] == "lightning_gen.models.gans.GAN"
+    assert config["model"]["init_args"]["generator"]["init_args"]["width"] == 8
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment
+    result = json.loads((run / "result.json").read_text())
+    assert result["budget"]["steps"] == 20
+    assert result["budget"]["images_seen"] == 20 * 64
+    for score in result["scores"].values():
+        assert isinstance(score["value"], float)
+        assert score["protocol"].startswith("fid@2000:digits-")
+    for name in ("checkpoints/last.ckpt", "samples/latest.png", "curves.png"):
+        assert (run / name).stat().st_size > 0
+
+
+def test_metrics_have_steps_and_images_seen_and_the_distance_at_the_start(run):
+    rows = rows_of(run)
+    assert all(int(float(row["images_seen"])) == int(row["step"]) * 64 for row in rows)
+    losses = [int(row["step"]) for row in rows if row["generator/loss"]]
+    assert losses == [5, 10, 15, 20]
+    distances = [int(row["step"]) for row in rows if row["fid/digits@2000"]]
+    assert distances == [0, 20]
+
+
+def test_the_same_command_gives_the_same_numbers(run, tmp_path):
+    arguments = ["fit", "--config", DCGAN, f"--run_dir={tmp_path / 'again'}", *SMALL]
+    assert main([*arguments, "--trainer.max_steps=20", "--trackers=[csv]"]) == 0
+    a, b = (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (run, tmp_path / "again")
+    )
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_goes_on_from_its_last_checkpoint(run, tmp_path):
+    folder = tmp_path / "halves"
+    arguments = ["fit", "--config", DCGAN, f"--run_dir={folder}", *SMALL, "--trackers=[]"]
+    assert main([*arguments, "--trainer.max_steps=13", "--checkpoint_every=13"]) == 0
+    assert main([*arguments, "--trainer.max_steps=20", "--ckpt_path=last"]) == 0
+    a, b = (torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (run, folder))
+    assert a["images_seen"] == b["images_seen"]
+    assert all(
+        torch.equal(a["state_dict"][name], b["state_dict"][name]) for name in a["state_dict"]
+    )
+
+
+def test_samples_are_a_function_of_the_seed(run, tmp_path):
+    checkpoint = f"--checkpoint={run / 'checkpoints' / 'last.ckpt'}"
+    pictures = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        output = tmp_path / f"{name}.png"
+        assert (
+            main(["sample", checkpoint, "--count=9", f"--seed={seed}", f"--output={output}"]) == 0
+        )
+        pictures.append(output.read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
+def test_evaluate_scores_a_checkpoint_and_says_what_it_cannot(run, capsys):
+    checkpoint = f"--checkpoint={run / 'checkpoints' / 'last.ckpt'}"
+    assert main(["evaluate", checkpoint, "--count=300"]) == 0
+    printed = capsys.readouterr().out
+    assert "bpd          n/a: GAN has no likelihood" in printed
+    result = json.loads((run / "result.json").read_text())
+    assert "fid@300" in result["scores"]["fid/digits@300"]["protocol"]
+    assert result["budget"]["steps"] == 20  # that of the training still
+
+
+def test_the_catalogue_tells_the_truth(capsys):
+    import importlib
+
+    from lightning_gen.capabilities import ALL
+
+    assert main(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == read_catalogue()
+    assert all(set(row) == set(COLUMNS) for row in rows)
+    for row in rows:
+        module, name = row["class_path"].rsplit(".", 1)
+        cls = getattr(importlib.import_module(module), name)
+        has = {n for n, p in ALL.items() if all(hasattr(cls, m) for m in members(p))}
+        assert set(row["capabilities"]) == has, row["name"]
+        assert row["family"] in row["class_path"]
+
+
+def test_every_model_is_in_the_catalogue():
+    from pytorch_lightning import LightningModule
+
+    from lightning_gen.cli import classes
+
+    classes.import_classes()
+    listed = {row["class_path"].split(".")[-1] for row in read_catalogue()}
+    assert set(classes.subclasses_of(LightningModule)) == listed
+
+
+def members(protocol: type) -> set[str]:
+    names = {*vars(protocol), *vars(protocol).get("__annotations__", {})}
+    return {name for name in names if not name.startswith("_")}
+
+
+BAD = {
+    "unknown command": (["fitt"], "did you mean fit?"),
+    "unknown model": (["fit", "--config", DCGAN, "--model=NoSuch"], "no class NoSuch for model"),
+    "misspelt model": (["fit", "--config", DCGAN, "--model=LSGANN"], "did you mean LSGAN?"),
+    "unknown argument": (
+        ["fit", "--config", DCGAN, "--model.n_critc=3"],
+        "GAN has no argument n_critc; did you mean n_critic?",
+    ),
+    "network in the wrong place": (
+        ["fit", "--config", DCGAN, "--model.discriminator=MLPGenerator"],
+        "no class MLPGenerator for model.discriminator",
+    ),
+    "unknown option": (["fit", "--config", DCGAN, "--trainer.max_stepz=3"], "max_stepz"),
+    "missing config": (["fit", "--config=nosuch.yaml"], "nosuch.yaml"),
+    "batch of nothing": (["fit", "--config", DCGAN, "--data.batch_size=0"], "got 0"),
+    "missing data": (
+        ["fit", "--config", str(ROOT / "configs/mnist/dcgan.yaml"), "--data.root=/nowhere", "--data.download=false"],
+        "mnist needs /nowhere",
+    ),
+    "shapes that differ": (
+        ["fit", "--config", DCGAN, "--data.size=32"],
+        "the model makes images of shape (1, 28, 28) but the data has (1, 32, 32)",
+    ),
+    "missing checkpoint": (["sample", "--checkpoint=nosuch.ckpt"], "there is no checkpoint"),
+    "no checkpoint at all": (["sample", "--checkpoint", str(ROOT / "run.py")], "not a readable checkpoint"),
+    "unknown tool option": (["sample", "--chekpoint=x"], "see `run.py sample --help`"),
+    "unknown data set": (["data", "digitz"], "did you mean digits?"),
+    "unknown metric": (["evaluate", "--checkpoint=x", "--metrics=fod"], "did you mean fid?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_ends_in_one_sentence(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments, words = BAD[case]
+    more = ["--trackers=[]", "--trainer.accelerator=cpu"] if arguments[0] == "fit" else []
+    assert main([*arguments, *more]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+    assert len(errors[0]) < 300
+
+
+def test_a_checkpoint_of_another_model_is_refused(run, tmp_path, capsys):
+    config = str(ROOT / "configs" / "digits" / "lsgan.yaml")
+    checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    assert main(["fit", "--config", config, checkpoint, f"--run_dir={tmp_path / 'x'}"]) == 2
+    assert "is a checkpoint of GAN, but the config has LSGAN" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(run, tmp_path, capsys):
+    arguments = ["fit", "--config", DCGAN, "--model.generator.init_args.width=4", "--trackers=[]"]
+    checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    assert main([*arguments, checkpoint, f"--run_dir={tmp_path / 'x'}"]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_refused(run, tmp_path, capsys):
+    whole = (run / "checkpoints" / "last.ckpt").read_bytes()
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(whole[: len(whole) // 2])
+    assert main(["sample", f"--checkpoint={damaged}"]) == 2
+    assert "not a readable checkpoint" in capsys.readouterr().err
+
+
+def test_a_run_is_not_overwritten(run, capsys):
+    assert main(["fit", "--config", DCGAN, f"--run_dir={run}"]) == 2
+    assert "holds a run already: add --ckpt_path last" in capsys.readouterr().err
+
+
+def test_a_corrupt_image_in_a_folder_is_named(tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(20):
+        Image.new("RGB", (40, 40), (i, i, i)).save(folder / f"{i}.png")
+    content = (folder / "7.png").read_bytes()
+    (folder / "7.png").write_bytes(content[: len(content) // 2])
+    assert main(["data", "folder", f"--root={folder}", "--size=32"]) == 2
+    errors = capsys.readouterr().err
+    assert "7.png" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_two_processes_are_launched_and_share_one_run_folder(tmp_path):
+    command = [sys.executable, "run.py", "fit", "--config", DCGAN, *SMALL, "--trainer.devices=2"]
+    command += [f"--run_dir={tmp_path / 'run'}", "--trainer.max_steps=10", "--trackers=[csv]"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["budget"]["processes"] == 2
+    assert result["budget"]["images_seen"] == 640
+    assert len(rows_of(tmp_path / "run")) >= 2
