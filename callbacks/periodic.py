@@ -67,8 +67,7 @@ class Periodic(Callback, ABC):
         self._look(trainer, model)
 
     def on_train_end(self, trainer: Trainer, model: LightningModule) -> None:
-        # A run that was told to stop has little time left.
-        if trainer.global_step != self._last and not trainer.should_stop:
+        if trainer.global_step != self._last:
             self._look(trainer, model)
 
     def _look(self, trainer: Trainer, model: LightningModule) -> None:

@@ -21,7 +21,7 @@ from lightning_gen.capabilities import Likelihood, Sampler
 
 from .checkpoints import load_model
 from .classes import nearest
-from .train import quieten
+from .train import print_scores, quieten
 
 METRICS = {"fid": Sampler, "bpd": Likelihood}
 
@@ -78,10 +78,7 @@ def run(
         callbacks=[Progress(), *scores],
     )
     trainer.test(model, data, verbose=False)
-    for key, value in sorted(trainer.callback_metrics.items()):
-        if key.startswith(("fid/", "nll/", "bpd/")):
-            print(f"{key:28} {value.item():.4f}")
-    print(f"result       {folder / 'result.json'}")
+    print_scores(trainer, folder)
 
 
 def data_of(config: Path, name: str | None, root: str | None) -> LightningDataModule:

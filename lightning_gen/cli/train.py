@@ -72,7 +72,9 @@ class GenerativeCLI(LightningCLI):
         arguments = self.config[self.subcommand]
         fitting = self.subcommand == "fit"
         given = config.get("callbacks") or []
-        extra = default_callbacks(self.run_dir, arguments.checkpoint_every) if fitting else []
+        extra: list[Callback] = [parts.Progress()]
+        if fitting:
+            extra = default_callbacks(self.run_dir, arguments.checkpoint_every)
         extra = [c for c in extra if not any(type(c) is type(g) for g in given)]
         config["callbacks"] = [*(given if isinstance(given, list) else [given]), *extra]
         config["default_root_dir"] = str(self.run_dir)
@@ -107,6 +109,13 @@ class GenerativeCLI(LightningCLI):
                     print(f"{name.split('/')[0].split('.')[0]:12} {self.run_dir / name}")
 
 
+    def after_validate(self) -> None:
+        print_scores(self.trainer, self.run_dir)
+
+    def after_test(self) -> None:
+        print_scores(self.trainer, self.run_dir)
+
+
 def run_training(arguments: Sequence[str]) -> None:
     """Runs `fit`, `validate` or `test`.
 
@@ -137,6 +146,15 @@ def run_training(arguments: Sequence[str]) -> None:
         raise class_error(error) from error
     finally:
         sys.argv = before
+
+
+def print_scores(trainer: Trainer, folder: Path) -> None:
+    """Says on the first process what was found, and where it is kept."""
+    if trainer.is_global_zero:
+        for key, value in sorted(trainer.callback_metrics.items()):
+            print(f"{key:28} {value.item():.4f}")
+        if (folder / "result.json").exists():
+            print(f"result       {folder / 'result.json'}")
 
 
 def default_callbacks(run_dir: Path, checkpoint_every: int | None) -> list[Callback]:
@@ -197,6 +215,7 @@ def quieten() -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of Lightning's own calls
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*no pre-optimization state was saved.*")
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
     warnings.filterwarnings("ignore", message=".*Found .* module.s. in eval mode.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings(

@@ -233,9 +233,22 @@ def test_images_that_have_no_likelihood_are_refused_at_the_first_step():
         trainer().test(model, ValidatedData(8), verbose=False)
 
 
+@pytest.mark.parametrize(("make", "name"), [(vae, "decoder"), (pixelcnn, "network")])
+def test_samples_are_of_the_averaged_weights(make, name):
+    model, plain = make(ema_half_life=20), make()
+    before = model.sample(3, noise=Noise(("test",), 3))
+    assert torch.equal(before, plain.sample(3, noise=Noise(("test",), 3)))
+    for live in (model, plain):
+        for parameter in getattr(live, name).parameters():
+            parameter.data *= -3
+    assert torch.equal(model.sample(3, noise=Noise(("test",), 3)), before)
+    assert not torch.equal(plain.sample(3, noise=Noise(("test",), 3)), before)
+
+
+@pytest.mark.parametrize("half_life", [None, 20])
 @pytest.mark.parametrize("make", MODELS)
-def test_sampling_leaves_modes_and_gradients_as_they_were(make):
-    model = make(ema_half_life=20)
+def test_sampling_leaves_modes_and_gradients_as_they_were(make, half_life):
+    model = make(ema_half_life=half_life)
     assert isinstance(model, Sampler)
     assert isinstance(model, Likelihood)
     modes = [module.training for module in model.modules()]
