@@ -161,6 +161,12 @@ def interleave(
     return {name: runner.loader.seconds[warmup:] for name, runner in runners.items()}
 
 
+def repeated(measure: Callable[[], Mapping[str, list[float]]], times: int = 3) -> Seconds:
+    """Measures with new networks and new threads each time, as where they lie in memory matters."""
+    every = [measure() for _ in range(times)]
+    return {name: [second for each in every for second in each[name]] for name in every[0]}
+
+
 def timed(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """CPU seconds of calls, one of each a round, after one of each that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}

@@ -18,6 +18,8 @@ class LastCheckpoint(ModelCheckpoint):
         every: How many global steps lie between two; by default an epoch.
     """
 
+    on_train_batch_start = None  # type: ignore[assignment]  # left out of a step
+
     def __init__(self, folder: str | Path, every: int | None = None) -> None:
         if every is not None and every < 1:
             raise ValueError(f"checkpoint_every must be at least 1 step, got {every}")
@@ -29,6 +31,8 @@ class LastCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=None if every else True,
             enable_version_counter=False,
         )
+        if every is None:  # nothing to do within an epoch
+            self.on_train_batch_end = None  # type: ignore[method-assign, assignment]
 
     @property
     def state_key(self) -> str:

@@ -35,6 +35,9 @@ APART = {"step", "epoch", "images_seen", "images_per_second", "waiting_share", "
 class Curves(Callback):
     """Draws `curves.png` from the run's `metrics.csv` when a fit ends: losses and scores by images seen."""
 
+    on_train_batch_start = None  # type: ignore[assignment]  # left out of a step
+    on_train_batch_end = None  # type: ignore[assignment]
+
     def on_fit_end(self, trainer: Trainer, model: LightningModule) -> None:
         if not trainer.is_global_zero:
             return

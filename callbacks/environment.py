@@ -27,6 +27,9 @@ class Environment(Callback):
     A run that goes on keeps what it was made on before, under `earlier`.
     """
 
+    on_train_batch_start = None  # type: ignore[assignment]  # left out of a step
+    on_train_batch_end = None  # type: ignore[assignment]
+
     def on_fit_start(self, trainer: Trainer, model: LightningModule) -> None:
         if not trainer.is_global_zero:
             return

@@ -22,6 +22,8 @@ class NaNGuard(Callback):
             together.
     """
 
+    on_train_batch_start = None  # type: ignore[assignment]  # left out of a step
+
     def __init__(self, every: int = 100) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")

@@ -17,6 +17,8 @@ class Progress(TQDMProgressBar):
         leave: Whether to leave the bar of an epoch on the screen.
     """
 
+    on_train_batch_start = None  # type: ignore[assignment]  # left out of a step
+
     def __init__(self, refresh_rate: int = 20, leave: bool = False) -> None:
         super().__init__(refresh_rate, leave=leave)
 

@@ -27,6 +27,14 @@ class FusedAdam(torch.optim.Adam):
         first, second = map(float, betas)
         super().__init__(params, lr, (first, second), eps, weight_decay, fused=True)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As Adam's, with the moments in the weights' memory format, at which the kernel never looks."""
+        super().load_state_dict(state_dict)
+        for parameter, moments in self.state.items():
+            for name, moment in moments.items():
+                if moment.shape == parameter.shape and moment.stride() != parameter.stride():
+                    moments[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
+
 
 def gan_adam(params: Any) -> FusedAdam:
     """Adam as DCGAN uses it (Radford et al., 2015, Section 4)."""

@@ -78,6 +78,8 @@ def run(
         callbacks=[Progress(), *scores],
     )
     trainer.test(model, data, verbose=False)
+    for key in [key for key in trainer.callback_metrics if key.startswith("test/")]:
+        del trainer.callback_metrics[key]  # of the one batch
     print_scores(trainer, folder)
 
 

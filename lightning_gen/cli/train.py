@@ -108,7 +108,6 @@ class GenerativeCLI(LightningCLI):
                 if (self.run_dir / name).exists():
                     print(f"{name.split('/')[0].split('.')[0]:12} {self.run_dir / name}")
 
-
     def after_validate(self) -> None:
         print_scores(self.trainer, self.run_dir)
 

@@ -86,6 +86,8 @@ class AdversarialModel(GenerativeModel):
         self.turns = 0
         self.last_terms: dict[str, Tensor] = {}
         self._sides: list[_Side] = []
+        self._scaler: torch.amp.GradScaler | None = None
+        self._several = False  # processes
 
     @abstractmethod
     def players(self) -> list[Player]:
@@ -102,9 +104,13 @@ class AdversarialModel(GenerativeModel):
 
     # Lightning's hooks
 
+    on_train_batch_end = None  # type: ignore[assignment]
+
     def setup(self, stage: str) -> None:
         super().setup(stage)
         strategy = self.trainer.strategy
+        self._scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        self._several = self.trainer.world_size > 1
         if isinstance(strategy, DDPStrategy):
             # DDP's wrapper raises where a backward leaves parameters unused, as each move does.
             # We average gradients ourselves, in one piece, so equal weights to start with suffice.
@@ -175,7 +181,8 @@ class AdversarialModel(GenerativeModel):
     def _differentiate(self, side: _Side, batch: Batch, observed: bool) -> None:
         """Leaves the gradient of a player's loss in its parameters, and in no others."""
         self._freeze_all_but(side)
-        side.optimizer.zero_grad(set_to_none=True)
+        for parameter in side.parameters:  # `zero_grad` opens a profiler's range besides
+            parameter.grad = None
         scaler = self._scaler
         batch = replace(batch, noise=batch.noise.spawn(side.player.name))
         sums: dict[str, Tensor] = {}
@@ -229,19 +236,15 @@ class AdversarialModel(GenerativeModel):
             for parameter in side.parameters:
                 parameter.requires_grad = True
 
-    @property
-    def _scaler(self) -> torch.amp.GradScaler | None:
-        return getattr(self.trainer.precision_plugin, "scaler", None)
-
     # Several processes
 
     def _sync_gradients(self, side: _Side) -> None:
-        if self.trainer.world_size > 1:
+        if self._several:
             self._all_reduce_mean([p.grad for p in side.parameters if p.grad is not None])
 
     def _sync_buffers(self) -> None:
         """Keeps running statistics equal, so that every process samples, and saves, the same."""
-        if self.trainer.world_size > 1:
+        if self._several:
             buffers = [
                 buffer
                 for side in self._sides

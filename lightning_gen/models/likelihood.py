@@ -58,12 +58,6 @@ class LikelihoodModel(GenerativeModel):
 
     # Lightning's hooks
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if self.channels_last:
-            # Before DDP wraps the model: later, it hands out permuted gradients without a word.
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         if self.scheduler is None:

@@ -14,7 +14,9 @@ from lightning_gen.capabilities import Likelihood, Sampler
 from lightning_gen.levels import from_levels
 from lightning_gen.models.autoencoders import VAE
 from lightning_gen.models.autoregressive import GatedPixelCNN
+from lightning_gen.models.base import Batch
 from lightning_gen.models.distributions import DiscretizedLogistic, Gaussian
+from lightning_gen.models.likelihood import LikelihoodModel
 from lightning_gen.networks.causal import GatedCausalStack
 from lightning_gen.networks.encoders import MLPDecoder, MLPEncoder
 from lightning_gen.randomness import Noise
@@ -142,6 +144,13 @@ def test_the_loss_is_a_sum_over_pixels_and_a_mean_over_images(make):
     nll = before.nll(x, torch.arange(8), Noise((0, 0), 8, dtype=torch.double))
     assert nll.shape == (8,)
     assert losses == pytest.approx([nll.mean().item()])
+
+
+def test_a_loss_that_is_not_overridden_uses_the_noise_of_the_batch():
+    model, x = vae(), torch.ones(4, *SHAPE).double()
+    batch = Batch(x, None, Noise(("test",), 4, dtype=torch.double))
+    expected = model.nll(x, None, Noise(("test",), 4, dtype=torch.double)).mean()
+    assert torch.equal(LikelihoodModel.terms(model, batch)["loss"], expected)
 
 
 def test_it_reports_on_every_so_many_th_step_only():

@@ -114,7 +114,7 @@ class VAE(LikelihoodModel):
             targets = self.likelihood.targets(x, noise)
             log_sum = torch.full_like(mean[:, 0], -torch.inf)
             for start in range(0, k, chunk):
-                eps = [noise.normal(mean.shape[1]) for _ in range(min(chunk, k - start))]
+                eps = [noise.normal(mean.shape[1]).to(mean) for _ in range(min(chunk, k - start))]
                 log_w = self._log_weights(targets, mean, log_var, torch.stack(eps, 1))
                 log_sum = torch.logaddexp(log_sum, log_w.logsumexp(1))
         return log(k) - log_sum
@@ -130,7 +130,7 @@ class VAE(LikelihoodModel):
 
     def latent(self, n: int, noise: Noise | None = None) -> Tensor:
         """Draws `n` codes from the prior, (n, D)."""
-        return self.noise_for(n, noise).normal(self.decoder.latent_size)
+        return self.noise_for(n, noise).normal(self.decoder.latent_size).type(self.dtype)
 
     @torch.no_grad()
     def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
@@ -147,7 +147,7 @@ class VAE(LikelihoodModel):
         """The negative reconstruction and the divergence, in nats, (B,) each."""
         encoder, decoder = self._network("encoder"), self._network("decoder")
         mean, log_var = encoder(x)
-        z = mean + (log_var / 2).exp() * noise.normal(mean.shape[1])
+        z = mean + (log_var / 2).exp() * noise.normal(mean.shape[1]).to(mean)
         reconstruction = self.likelihood.nll(decoder(z), self.likelihood.targets(x, noise))
         return reconstruction, losses.gaussian_kl(mean, log_var)
 

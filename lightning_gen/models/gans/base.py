@@ -57,6 +57,8 @@ class LatentGAN(AdversarialModel):
         self.discriminator_scheduler = discriminator_scheduler
         self.n_critic, self.prior = n_critic, prior
         self.share_fakes = share_fakes and n_critic == 1
+        # In a tuple, so that it does not become a parameter of the model itself.
+        self._one_weight = (next(generator.parameters()),)
         self.average("generator")
 
     @property
@@ -100,15 +102,15 @@ class LatentGAN(AdversarialModel):
         """As many images as the batch has, with a graph only if it is the generator's move."""
         if batch.fakes is None:
             return self.generator(self.latent(len(batch), batch.noise))
-        moving = next(self.generator.parameters()).requires_grad
-        return batch.fakes if moving else batch.fakes.detach()
+        return batch.fakes if self._one_weight[0].requires_grad else batch.fakes.detach()
 
     # Capabilities
 
     def latent(self, n: int, noise: Noise | None = None) -> Tensor:
         """Draws `n` latents from the prior, (n, latent_size)."""
         noise, size = self.noise_for(n, noise), self.generator.latent_size
-        return noise.normal(size) if self.prior == "normal" else noise.uniform(size) * 2 - 1
+        z = noise.normal(size) if self.prior == "normal" else noise.uniform(size) * 2 - 1
+        return z.to(self.precision)  # callbacks bring noise in single precision
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps latents (B, latent_size) to images as `sample` does."""
