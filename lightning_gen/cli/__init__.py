@@ -48,8 +48,8 @@ def main(args: Sequence[str] | None = None) -> int:
             near = difflib.get_close_matches(command, TRAINING + TOOLS, n=1)
             hint = f"did you mean {near[0]}?" if near else "see `python run.py --help`"
             raise ValueError(f"there is no command {command}; {hint}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141

@@ -19,7 +19,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 import callbacks as parts
-from lightning_gen.tracking import write_text
+from lightning_gen.tracking import record, write_text
 
 from .classes import class_error, import_classes
 from .run_folder import choose_run_folder, existing_run_folder
@@ -83,6 +83,16 @@ class GenerativeCLI(LightningCLI):
         config["plugins"] = [*_listed(config.get("plugins")), parts.AtomicCheckpoints()]
         return super()._instantiate_trainer(config, callbacks)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:
+            if not self.trainer.interrupted:
+                raise
+            last = self.run_dir / "checkpoints" / "last.ckpt"
+            how = f"; go on with --run_dir {self.run_dir} --ckpt_path last" if last.exists() else ""
+            raise KeyboardInterrupt(f"interrupted at step {self.trainer.global_step}{how}") from None
+
     def before_fit(self) -> None:
         if is_first():
             self._dump_config()
@@ -98,6 +108,7 @@ class GenerativeCLI(LightningCLI):
             print(f"model        {type(self.model).__name__} ({sizes} parameters)", flush=True)
 
     def after_fit(self) -> None:
+        record(self.trainer, {})  # the budget, even of a run without scores
         if is_first():
             for name in (
                 "samples/latest.png",

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -221,6 +223,23 @@ def test_a_corrupt_image_in_a_folder_is_named(tmp_path, monkeypatch, capsys):
     assert main(["data", "folder", f"--root={folder}", "--size=32"]) == 2
     errors = capsys.readouterr().err
     assert "7.png" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_go_on(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "run.py", "fit", "--config", DCGAN, *SMALL, "--trackers=[csv]"]
+    child = subprocess.Popen(
+        [*command, f"--run_dir={run}"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert f"--run_dir {run} --ckpt_path last" in errors
     assert "Traceback" not in errors
 
 
