@@ -1,11 +1,13 @@
 """Which folder a run has: chosen once, by the first process, and known to the others."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 VARIABLE = "LIGHTNING_GEN_RUN_DIR"
+_made: list[Path] = []  # folders that this process made
 
 
 def choose_run_folder(config: Any, resuming: bool) -> Path:
@@ -65,7 +67,14 @@ def new_run_folder(name: str, root: Path = Path("runs")) -> Path:
         folder = root / name / (stem if number == 0 else f"{stem}-{number}")
         try:
             folder.mkdir(parents=True)
+            _made.append(folder)
             return folder
         except FileExistsError:
             continue
     raise OSError(f"could not make a new folder under {root / name}")
+
+
+def forget_failed_start() -> None:
+    """Removes a folder that this process made for a run that failed before its first checkpoint."""
+    if _made and not (_made[-1] / "checkpoints").exists():
+        shutil.rmtree(_made.pop(), ignore_errors=True)

@@ -22,7 +22,7 @@ import callbacks as parts
 from lightning_gen.tracking import record, write_text
 
 from .classes import class_error, import_classes
-from .run_folder import choose_run_folder, existing_run_folder
+from .run_folder import choose_run_folder, existing_run_folder, forget_failed_start
 
 Tracker = Literal["csv", "tensorboard", "wandb"]
 
@@ -153,6 +153,7 @@ def run_training(arguments: Sequence[str]) -> None:
             parser_kwargs=parser,
         )
     except Exception as error:
+        forget_failed_start()
         raise class_error(error) from error
     finally:
         sys.argv = before
