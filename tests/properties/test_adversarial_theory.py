@@ -139,14 +139,14 @@ def test_each_player_minimises_what_its_paper_says(cls, options, critic, generat
 )
 def test_a_small_move_of_the_generator_makes_its_images_look_more_real(cls, options):
     model = cls(generator=TinyGenerator(), discriminator=TinyCritic(), **options).double()
-    batch = batch_of(torch.rand(64, 1, 4, 4, dtype=torch.double))
+    images = torch.rand(64, 1, 4, 4, dtype=torch.double)
 
     def opinion():
         with torch.no_grad():
-            return model.discriminator(model.generate(batch)).mean()
+            return model.discriminator(model.generate(batch_of(images))).mean()
 
     before = opinion()
-    model.generator_loss(batch)["loss"].backward()
+    model.generator_loss(batch_of(images))["loss"].backward()
     with torch.no_grad():
         for p in model.generator.parameters():
             p -= 1e-3 * p.grad
@@ -302,9 +302,12 @@ def test_the_best_linear_critic_overestimates_the_distance_as_the_penalty_allows
         discriminator=Linear(torch.tensor([0.4, 0.3])),
         penalty_weight=weight,
     )
-    batch = batch_of(torch.zeros(64, 2, 1, 1, dtype=torch.double))
-    shifted = model.generate(batch).detach()
-    batch = batch_of(shifted - torch.tensor([distance, 0.0], dtype=torch.double).view(2, 1, 1))
+    apart = torch.tensor([distance, 0.0], dtype=torch.double).view(2, 1, 1)
+    fakes = model.generate(batch_of(torch.zeros(64, 2, 1, 1, dtype=torch.double))).detach()
+
+    def terms():
+        return model.discriminator_loss(batch_of(fakes - apart))
+
     optimizer = torch.optim.LBFGS(
         model.discriminator.parameters(),
         max_iter=200,
@@ -315,13 +318,13 @@ def test_the_best_linear_critic_overestimates_the_distance_as_the_penalty_allows
 
     def closure():
         optimizer.zero_grad()
-        loss = model.discriminator_loss(batch)["loss"]
+        loss = terms()["loss"]
         loss.backward()
         return loss
 
     optimizer.step(closure)
     d = abs(distance)
-    estimate = model.discriminator_loss(batch)["distance"]().item()
+    estimate = terms()["distance"]().item()
     assert estimate == pytest.approx(d * (1 + d / (2 * weight)), rel=1e-5)
     slope = model.discriminator.w.detach()
     assert slope.norm().item() == pytest.approx(1 + d / (2 * weight), rel=1e-5)
