@@ -29,26 +29,30 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 def record(trainer: Trainer, scores: Mapping[str, Mapping[str, Any]]) -> None:
-    """Adds scores, each `{"value": v, "protocol": p, ...}`, to the run's result.json, on rank 0."""
+    """Adds scores, each `{"value": v, "protocol": p, ...}`, to the run's result.json, on rank 0.
+
+    A score takes the place of an older one under the same protocol. One under another protocol is
+    kept beside it, under `also`, as the two are different numbers.
+    """
     if not trainer.is_global_zero:
         return
-    model = trainer.lightning_module
-    budget = {
-        "images_seen": getattr(model, "images_seen", 0),
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "processes": trainer.world_size,
-    }
-    changes = {"scores": scores, "budget": budget if trainer.state.fn == "fit" else {}}
-    update_json(run_folder(trainer) / "result.json", changes)
-
-
-def update_json(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Merges sections into a JSON file, two levels deep, and replaces the file in one move."""
+    path = run_folder(trainer) / "result.json"
     content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    for section, values in changes.items():
-        content.setdefault(section, {}).update(values)
+    kept = content.setdefault("scores", {})
+    for key, score in scores.items():
+        old = kept.pop(key, {})
+        also = {**old.pop("also", {}), **({old["protocol"]: old} if old else {})}
+        also.pop(score["protocol"], None)
+        kept[key] = {**score, **({"also": also} if also else {})}
+    if trainer.state.fn == "fit":
+        model = trainer.lightning_module
+        content["budget"] = {
+            "images_seen": getattr(model, "images_seen", 0),
+            "steps": trainer.global_step,
+            "epochs": trainer.current_epoch,
+            "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "processes": trainer.world_size,
+        }
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
@@ -56,8 +60,11 @@ def write_text(path: Path, text: str) -> None:
     """Writes a file that is either the old one or the new one, whenever the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(part, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Reading checkpoints: data only, never code."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,23 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+OURS = ("lightning_gen.", "torch.optim.")
+
+
+def refuse_foreign_classes(config: Any, path: str | Path) -> None:
+    """Raises ValueError if a checkpoint names a class that is not ours: importing it runs its code."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            # What a callable argument is, a function's path, may stand under any key.
+            dotted = isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", value)
+            if (key == "class_path" or dotted) and not str(value).startswith(OURS):
+                raise ValueError(f"{path} names {value}, which is not a class of lightning_gen")
+            refuse_foreign_classes(value, path)
+    elif isinstance(config, list | tuple):
+        for part in config:
+            refuse_foreign_classes(part, path)
+
+
 def load_model(path: str | Path) -> LightningModule:
     """The model of a checkpoint, with its weights, in evaluation mode on the CPU.
 
@@ -41,10 +59,7 @@ def load_model(path: str | Path) -> LightningModule:
     arguments = dict(content["hyper_parameters"])
     class_path = arguments.pop("_class_path")
     arguments.pop("_instantiator", None)
-    if not class_path.startswith("lightning_gen.models."):
-        raise ValueError(
-            f"{path} names the class {class_path}, which is not a model of lightning_gen"
-        )
+    refuse_foreign_classes({"class_path": class_path, "init_args": arguments}, path)
     import_classes()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningModule, "model", fail_untyped=False)

@@ -21,17 +21,16 @@ def choose_run_folder(config: Any, resuming: bool) -> Path:
     launched = os.environ.get(VARIABLE)
     if launched and os.environ.get("LOCAL_RANK", "0") != "0":
         return Path(launched)
-    if config.run_dir is not None:
-        folder = Path(config.run_dir)
-        if not resuming and (folder / "checkpoints" / "last.ckpt").exists():
-            raise ValueError(
-                f"{folder} holds a run already: add --ckpt_path last to go on with it, "
-                "or choose another --run_dir"
-            )
-    elif resuming:
+    if config.run_dir is None and resuming:
         raise ValueError("--ckpt_path goes on with a run, so --run_dir must name its folder")
-    else:
-        folder = new_run_folder(run_name(config))
+    folder = new_run_folder(run_name(config)) if config.run_dir is None else Path(config.run_dir)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--run_dir {folder} is a file; name a folder")
+    if not resuming and (folder / "checkpoints" / "last.ckpt").exists():
+        raise ValueError(
+            f"{folder} holds a run already: add --run_dir {folder} --ckpt_path last to go on with "
+            "it, or choose another --run_dir"
+        )
     os.environ[VARIABLE] = str(folder)
     return folder
 

@@ -5,26 +5,22 @@ import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch
 import logging
 import os
 import sys
-import uuid
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
 
 import callbacks as parts
 from lightning_gen.tracking import record, write_text
 
+from .checkpoints import read_checkpoint
 from .classes import class_error, import_classes
 from .run_folder import choose_run_folder, existing_run_folder, forget_failed_start
-
-Tracker = Literal["csv", "tensorboard", "wandb"]
+from .trackers import Tracker, is_first, loggers
 
 
 class GenerativeCLI(LightningCLI):
@@ -64,22 +60,23 @@ class GenerativeCLI(LightningCLI):
             self.run_dir = existing_run_folder(config, path)
         if path == "last":
             path = str(self.run_dir / "checkpoints" / "last.ckpt")
-        if path is not None:
-            _check_checkpoint(path, config.model.class_path)
+        self.resumed_at = None if path is None else _step_of(path, config.model.class_path)
         config.ckpt_path = path
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         arguments = self.config[self.subcommand]
         fitting = self.subcommand == "fit"
-        given = config.get("callbacks") or []
+        given = _listed(config.get("callbacks"))
         extra: list[Callback] = [parts.Progress()]
         if fitting:
             extra = default_callbacks(self.run_dir, arguments.checkpoint_every)
         extra = [c for c in extra if not any(type(c) is type(g) for g in given)]
-        config["callbacks"] = [*(given if isinstance(given, list) else [given]), *extra]
+        config["callbacks"] = [*given, *extra]
         config["default_root_dir"] = str(self.run_dir)
         if config.get("logger") is None:
-            config["logger"] = loggers(self.run_dir, arguments.trackers) if fitting else False
+            config["logger"] = (
+                loggers(self.run_dir, arguments.trackers, self.resumed_at) if fitting else False
+            )
         config["plugins"] = [*_listed(config.get("plugins")), parts.AtomicCheckpoints()]
         return super()._instantiate_trainer(config, callbacks)
 
@@ -91,7 +88,9 @@ class GenerativeCLI(LightningCLI):
                 raise
             last = self.run_dir / "checkpoints" / "last.ckpt"
             how = f"; go on with --run_dir {self.run_dir} --ckpt_path last" if last.exists() else ""
-            raise KeyboardInterrupt(f"interrupted at step {self.trainer.global_step}{how}") from None
+            raise KeyboardInterrupt(
+                f"interrupted at step {self.trainer.global_step}{how}"
+            ) from None
 
     def before_fit(self) -> None:
         if is_first():
@@ -180,45 +179,6 @@ def default_callbacks(run_dir: Path, checkpoint_every: int | None) -> list[Callb
     ]
 
 
-def loggers(run_dir: Path, trackers: Sequence[Tracker]) -> list[Logger]:
-    """Loggers that write the same values into the run folder."""
-    chosen: list[Logger] = []
-    if "csv" in trackers:
-        chosen.append(CSVLogger(run_dir, name="", version="", flush_logs_every_n_steps=1))
-    if "tensorboard" in trackers and find_spec("tensorboard"):
-        chosen.append(TensorBoardLogger(run_dir, name="", version="tensorboard"))
-    if "wandb" in trackers and find_spec("wandb") and os.environ.get("WANDB_MODE") != "disabled":
-        chosen.append(_wandb_logger(run_dir))
-    return chosen
-
-
-def is_first() -> bool:
-    """Whether this is the first process of a run."""
-    return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def _wandb_logger(run_dir: Path) -> Logger:
-    """W&B, offline unless asked for, under one id for the life of the run."""
-    import wandb
-    from pytorch_lightning.loggers import WandbLogger
-
-    online = os.environ.get("WANDB_MODE") == "online" or bool(os.environ.get("WANDB_API_KEY"))
-    path = run_dir / "wandb_id.txt"
-    if not path.exists() and is_first():
-        write_text(path, uuid.uuid4().hex[:8])
-    logger = WandbLogger(
-        project="lightning_gen",
-        name=f"{run_dir.parent.name}/{run_dir.name}",
-        save_dir=run_dir,
-        id=path.read_text() if path.exists() else None,
-        resume="allow",
-        offline=not online and os.environ.get("WANDB_MODE") in (None, "offline"),
-        settings=wandb.Settings(silent=True, console="off"),
-    )
-    logger._wandb_init.pop("anonymous", None)  # which wandb warns of, whatever its value
-    return logger
-
-
 def quieten() -> None:
     """Leaves out what the libraries say on every run and nobody can act on."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
@@ -233,23 +193,20 @@ def quieten() -> None:
         "ignore", message=".*The number of training batches.*smaller than the logging.*"
     )
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")
     warnings.filterwarnings(
         "ignore", message=".*ended before the epoch ended and your dataloader.*"
     )
 
 
-def _check_checkpoint(path: str, class_path: str) -> None:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}")
-    from .checkpoints import read_checkpoint
-
-    found = read_checkpoint(path)["hyper_parameters"].get("_class_path", "")
-    if found.split(".")[-1] != class_path.split(".")[-1]:
+def _step_of(path: str, class_path: str) -> int:
+    """The step of a checkpoint, which must be of the model that is configured."""
+    content = read_checkpoint(path)
+    found = content["hyper_parameters"]["_class_path"].split(".")[-1]
+    if found != class_path.split(".")[-1]:
         raise ValueError(
-            f"{path} is a checkpoint of {found.split('.')[-1] or 'an unnamed model'}, "
-            f"but the config has {class_path.split('.')[-1]}"
+            f"{path} is a checkpoint of {found}, but the config has {class_path.split('.')[-1]}"
         )
+    return content["global_step"]
 
 
 def _listed(value: Any) -> list[Any]:

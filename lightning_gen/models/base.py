@@ -147,6 +147,13 @@ class GenerativeModel(LightningModule, ABC):
                 f"the model makes images of shape {tuple(self.shape)} but the data has "
                 f"{tuple(shape)}; set the networks' size and channels, or the data's, to agree"
             )
+        classes = getattr(self, "num_classes", None)
+        found = getattr(getattr(self.trainer, "datamodule", None), "num_classes", classes)
+        if classes is not None and (found is None or found > classes):
+            raise ValueError(
+                f"the model is conditioned on {classes} classes but the data has "
+                f"{found or 'no labels'}; set num_classes of its network to agree"
+            )
         if self.channels_last:
             # Before DDP wraps the model: later, it hands out permuted gradients without a word.
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -216,6 +223,9 @@ class GenerativeModel(LightningModule, ABC):
         tensors = {name: value for name, value in terms.items() if isinstance(value, Tensor)}
         plain = {name: float(value) for name, value in terms.items() if name not in tensors}
         moved = [value.detach().float() for value in tensors.values()]
-        values = torch.stack(moved).tolist() if moved else []
+        stacked = torch.stack(moved) if moved else torch.zeros(0)
+        if self.trainer.world_size > 1:  # the mean over the global batch
+            stacked = self.trainer.strategy.reduce(stacked, reduce_op="mean")
+        values = stacked.tolist()
         self.latest = {**plain, **dict(zip(tensors, values, strict=True))}
         publish(self.trainer, self.latest)

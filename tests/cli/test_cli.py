@@ -39,6 +39,12 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def rows_text(folder: Path, step: int) -> str:
+    """A row of losses at a step, as metrics.csv has them."""
+    row = next(row for row in rows_of(folder) if row["generator/loss"])
+    return ",".join({**row, "step": str(step)}.values()) + "\r\n"
+
+
 def test_a_run_folder_explains_itself(run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["model"]["class_path"] == "lightning_gen.models.gans.GAN"
@@ -76,9 +82,15 @@ def test_the_same_command_gives_the_same_numbers(run, tmp_path):
 
 def test_a_run_goes_on_from_its_last_checkpoint(run, tmp_path):
     folder = tmp_path / "halves"
-    arguments = ["fit", "--config", DCGAN, f"--run_dir={folder}", *SMALL, "--trackers=[]"]
+    arguments = ["fit", "--config", DCGAN, f"--run_dir={folder}", *SMALL, "--trackers=[csv]"]
     assert main([*arguments, "--trainer.max_steps=13", "--checkpoint_every=13"]) == 0
+    with open(
+        folder / "metrics.csv", "a"
+    ) as file:  # as a killed run leaves it, past its checkpoint
+        file.write(rows_text(folder, step=15))
     assert main([*arguments, "--trainer.max_steps=20", "--ckpt_path=last"]) == 0
+    losses = [int(row["step"]) for row in rows_of(folder) if row["generator/loss"]]
+    assert losses == [5, 10, 15, 20]
     a, b = (torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (run, folder))
     assert a["images_seen"] == b["images_seen"]
     assert all(
@@ -159,6 +171,11 @@ BAD = {
         ["fit", "--config", str(ROOT / "configs/mnist/dcgan.yaml"), "--data.root=/nowhere", "--data.download=false"],
         "mnist needs /nowhere",
     ),
+    "a file for a folder": (["fit", "--config", DCGAN, f"--run_dir={DCGAN}"], "is a file; name a folder"),
+    "labels that the model has no class for": (
+        ["fit", "--config", DCGAN.replace("dcgan", "gated_pixelcnn"), "--model.network.init_args.num_classes=5"],
+        "conditioned on 5 classes but the data has 10",
+    ),
     "shapes that differ": (
         ["fit", "--config", DCGAN, "--data.size=32"],
         "the model makes images of shape (1, 28, 28) but the data has (1, 32, 32)",
@@ -205,9 +222,64 @@ def test_a_damaged_checkpoint_is_refused(run, tmp_path, capsys):
     assert "not a readable checkpoint" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["generator", "generator_optimizer", "real_target"])
+def test_a_checkpoint_cannot_name_code_to_run(key, run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "evil.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    value = "evil.Thing" if key == "real_target" else {"class_path": "evil.Thing"}
+    content["hyper_parameters"][key] = value
+    torch.save(content, "hostile.ckpt")
+    assert main(["sample", "--checkpoint=hostile.ckpt"]) == 2
+    assert "names evil.Thing, which is not a class of lightning_gen" in capsys.readouterr().err
+    content["hyper_parameters"]["_class_path"] = "evil.Thing"
+    torch.save(content, "hostile.ckpt")
+    assert main(["sample", "--checkpoint=hostile.ckpt"]) == 2
+    assert not (tmp_path / "ran").exists()
+
+
+def test_wandb_is_offline_unless_asked_for(tmp_path, monkeypatch):
+    from lightning_gen.cli.trackers import loggers
+
+    pytest.importorskip("wandb")
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for variables, offline in (
+        ({}, True),
+        ({"WANDB_MODE": "offline", "WANDB_API_KEY": "x" * 40}, True),
+        ({"WANDB_API_KEY": "x" * 40}, False),
+        ({"WANDB_MODE": "online"}, False),
+    ):
+        with monkeypatch.context() as context:
+            for name, value in variables.items():
+                context.setenv(name, value)
+            (logger,) = loggers(tmp_path, ["wandb"], None)
+        assert logger._offline is offline
+        assert logger._id == (tmp_path / "wandb_id.txt").read_text()  # one id for the run's life
+
+
+def test_a_single_callback_need_not_be_a_list(tmp_path):
+    arguments = ["fit", "--config", DCGAN, f"--run_dir={tmp_path / 'run'}", *SMALL]
+    more = ["--trainer.callbacks=SampleGrid", "--trainer.max_steps=1", "--trackers=[]"]
+    assert main([*arguments, *more]) == 0
+    assert (tmp_path / "run" / "samples" / "latest.png").exists()
+
+
+def test_two_fits_of_one_job_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    arguments = ["fit", "--config", DCGAN, *SMALL, "--trainer.max_steps=1", "--trackers=[]"]
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_JOB_NAME", "bash")  # what Lightning takes for an interactive job
+    assert main(arguments) == 0
+    assert main(arguments) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
 def test_a_run_is_not_overwritten(run, capsys):
     assert main(["fit", "--config", DCGAN, f"--run_dir={run}"]) == 2
-    assert "holds a run already: add --ckpt_path last" in capsys.readouterr().err
+    assert "holds a run already" in capsys.readouterr().err
 
 
 def test_a_corrupt_image_in_a_folder_is_named(tmp_path, monkeypatch, capsys):
