@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightning_gen.tracking import run_folder
 
-from .images import save_png
+from .images import save_picture
 
 Points = list[tuple[float, float]]  # (images seen, value)
 
@@ -46,7 +46,7 @@ class Curves(Callback):
         source = run_folder(trainer) / "metrics.csv"
         curves = read_curves(source) if source.exists() else {}
         if curves:
-            save_png(source.with_name("curves.png"), draw_panels(panels(curves)))
+            save_picture(source.with_name("curves.png"), draw_panels(panels(curves)))
 
 
 def read_curves(path: Path) -> dict[str, Points]:

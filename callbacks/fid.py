@@ -44,7 +44,7 @@ class FID(Periodic):
         reference_split: Which real images to compare with, all of them.
         batch_size: Samples made at once on each process. It does not change the distance.
         skip_missing: Whether to go on without the score, and say so, where the features' weights
-            cannot be had, for example offline.
+            cannot be had, for example offline, or where they are not of images like the data's.
         kwargs: See `Periodic`.
     """
 
@@ -80,8 +80,8 @@ class FID(Periodic):
         data_module(trainer, self)
         if self.distance is None:
             features = self.features(trainer)
-            self._active = features is not None
             self.distance = FrechetDistance(features) if features is not None else None
+        self._active = self.distance is not None and self.fits(trainer, self.distance.extractor)
 
     def features(self, trainer: Trainer) -> Extractor | None:
         """The extractor, or None where it is missing and may be; all processes agree."""
@@ -97,10 +97,25 @@ class FID(Periodic):
             trainer.strategy.barrier()
         if trainer.strategy.reduce_boolean_decision(found is not None, all=True):
             return found
+        self._leave_out(trainer, error)
+        return None
+
+    def fits(self, trainer: Trainer, features: Extractor) -> bool:
+        """Whether the features are of images with as many channels as the data's."""
+        shape = getattr(data_module(trainer, self), "shape", None)
+        if shape is None or shape[0] in features.channels:
+            return True
+        takes = " or ".join(map(str, features.channels))
+        wrong = f"{features.name} features are of images with {takes} channels, not {shape[0]}"
+        self._leave_out(trainer, ValueError(wrong))
+        return False
+
+    def _leave_out(self, trainer: Trainer, error: Exception) -> None:
+        """Says that there will be no score, where that was allowed."""
         if not self.skip_missing:
             raise error
-        rank_zero_warn(f"{self.key} is left out: {error}")
-        return None
+        if trainer.is_global_zero:
+            print(f"{self.key} is left out: {error}", flush=True)
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         assert self.distance is not None

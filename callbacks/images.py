@@ -15,6 +15,7 @@ from lightning_gen.levels import to_levels
 from lightning_gen.tracking import run_folder
 
 GAP, PAPER = 2, 255  # pixels between images, and their level
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 READABLE = 64  # images smaller than this are shown several times larger
 
 
@@ -22,13 +23,14 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> np.ndarray:
     """Images (N, C, H, W) in rows, as levels (H', W', 3).
 
     Arguments:
-        images: uint8, or floats in [-1, 1]; 1 or 3 channels.
+        images: uint8, or floats in [-1, 1]; grey or colours, each with or without alpha.
         columns: Images per row.
         scale: How many pixels a side each pixel becomes; by default as many as make it readable.
     """
     levels = images if images.dtype == torch.uint8 else to_levels(images.float())
-    if levels.shape[1] not in (1, 3):
-        raise ValueError(f"images must have 1 or 3 channels, got {levels.shape[1]}")
+    if levels.shape[1] not in (1, 2, 3, 4):
+        raise ValueError(f"images must have 1 to 4 channels, got {levels.shape[1]}")
+    levels = on_white(levels) if levels.shape[1] in (2, 4) else levels
     scale = scale or max(1, READABLE // max(levels.shape[-2:]))
     levels = levels.cpu().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
     levels = levels.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
@@ -43,17 +45,30 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> np.ndarray:
     return paper.numpy()
 
 
-def save_png(path: Path, levels: np.ndarray) -> None:
-    """Writes levels (H, W, 3) as a PNG that is never seen half-written."""
+def on_white(levels: Tensor) -> Tensor:
+    """Levels (N, C + 1, H, W), of which the last are alpha, laid on white: levels (N, C, H, W)."""
+    ink, alpha = 255 - levels[:, :-1].int(), levels[:, -1:].int()
+    return (255 - (ink * alpha + 127) // 255).to(torch.uint8)
+
+
+def check_suffix(path: Path) -> None:
+    """Raises ValueError for a path that is no picture's."""
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"a picture's name ends in {', '.join(FORMATS)}, got {path.name}")
+
+
+def save_picture(path: Path, levels: np.ndarray) -> None:
+    """Writes levels (H, W, 3) as a picture that is never seen half-written."""
+    check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    Image.fromarray(levels).save(part, "PNG")
+    Image.fromarray(levels).save(part, FORMATS[path.suffix.lower()])
     os.replace(part, path)
 
 
 def save_grid(images: Tensor, path: str | Path, columns: int | None = None) -> None:
     """Writes images (N, C, H, W), uint8 or floats in [-1, 1], as a grid; by default a square one."""
-    save_png(Path(path), grid(images, columns or -(-len(images) // math.isqrt(len(images)))))
+    save_picture(Path(path), grid(images, columns or -(-len(images) // math.isqrt(len(images)))))
 
 
 def show(trainer: Trainer, name: str, levels: np.ndarray) -> None:
@@ -63,9 +78,9 @@ def show(trainer: Trainer, name: str, levels: np.ndarray) -> None:
     """
     step, prefix = trainer.global_step, "" if name == "samples" else f"{name}-"
     folder = run_folder(trainer) / "samples"
-    save_png(folder / f"{prefix}latest.png", levels)
+    save_picture(folder / f"{prefix}latest.png", levels)
     if trainer.state.fn == "fit":  # elsewhere the step is not known
-        save_png(folder / f"{prefix}{step:08d}.png", levels)
+        save_picture(folder / f"{prefix}{step:08d}.png", levels)
     for logger in trainer.loggers:
         _give(logger, name, levels, step)
 

@@ -18,7 +18,7 @@ class Reconstructions(Periodic):
     """Draws the same images each time, each above its reconstruction.
 
     Arguments:
-        count: How many images, the first of the split.
+        count: How many images: the first of the split, or of the first process's share of it.
         columns: Pairs per row.
         split: Where the images are from.
         kwargs: See `Periodic`.

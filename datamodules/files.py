@@ -24,6 +24,13 @@ def default_root() -> Path:
     return Path(os.environ.get("LIGHTNING_GEN_DATA", "data"))
 
 
+def cache_folder() -> Path:
+    """Where digests of images are kept: in the folder of `lightning_gen.metrics.cache_folder`."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = os.environ.get("LIGHTNING_GEN_CACHE") or Path(home) / "lightning_gen"
+    return Path(folder).expanduser()
+
+
 def cores() -> int:
     """The processor's cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -75,6 +82,20 @@ def content(path: Path) -> bytes:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise DataError(f"{path} is truncated or corrupt; replace it with a whole copy") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that is either the old one or the new one, whenever the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def md5(data: bytes) -> str:

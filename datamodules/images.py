@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .decoding import Decoder, open_image
-from .files import cores
+from .files import cache_folder, cores, write_whole
 
 
 class Images(Dataset[tuple[Tensor, Tensor]], ABC):
@@ -148,21 +149,21 @@ class Encoded(Images):
     def digest(self) -> str:
         """A hash over the encoded images, which with the decoder's name fixes what is served.
 
-        Reading a large set takes minutes, so the hash is kept in the user's cache folder until a
-        file's size or time changes.
+        Reading a large set takes minutes, so the hash is kept in the cache folder until a file's
+        size or time changes.
         """
         keys = [bytes(key) for key in self.keys]
         stamp = hashlib.sha256(repr((keys, self.source.stamp(keys))).encode())
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightning_gen"
-        known = cache / f"{stamp.hexdigest()}.sha256"
+        known = cache_folder() / f"{stamp.hexdigest()}.sha256"
         with contextlib.suppress(OSError):
-            return self._with_labels(known.read_text())
+            kept = known.read_text(errors="replace")
+            if re.fullmatch("[0-9a-f]{64}", kept):  # not one that was cut short
+                return self._with_labels(kept)
         sha = hashlib.sha256()
         for key in keys:
             sha.update(hashlib.sha256(self.source.read(key)).digest())
         with contextlib.suppress(OSError):  # a home that cannot be written costs time only
-            cache.mkdir(parents=True, exist_ok=True)
-            known.write_text(sha.hexdigest())
+            write_whole(known, sha.hexdigest())
         return self._with_labels(sha.hexdigest())
 
     def headers(self) -> tuple[Counter[str], Counter[str]]:

@@ -27,6 +27,7 @@ def shrunk(path: Path, target: Path) -> Path:
         "shape": list(SHAPES[path.parent.name]),
         "binary": data == "BinarizedMNIST",
         "batch_size": 2,
+        "count": 2,
         "eval_batch_size": 2,
     }
     content["data"] = {"class_path": "tests.fake.FakeImages", "init_args": fake}

@@ -4,6 +4,8 @@ import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -31,11 +33,17 @@ def evaluate(
     metrics: Sequence[str],
     data: str | None,
     root: str | None,
-    count: int,
-    extractor: str,
-    split: str,
+    **choices: Any,
 ) -> None:
     """Scores a checkpoint; the scores are printed and join the result.json of its run.
+
+    Arguments:
+        checkpoint: A checkpoint of `fit`.
+        metrics: Which of METRICS.
+        data: A data set's name, by default the run's.
+        root: Where data sets lie, by default as in the run.
+        choices: `n`, `extractor` and `reference_split` of the Frechet distance, where they should
+            be others than the run's; the split is that of the likelihood as well.
 
     Raises:
         ValueError: If a name is unknown, or the model can have none of the scores.
@@ -55,12 +63,15 @@ def evaluate(
                 f"{metric:12} n/a: {type(model).__name__} has no {METRICS[metric].__name__.lower()}"
             )
         elif metric == "fid":
-            chosen.append(FID(n=count, extractor=extractor, reference_split=split))
+            settings = distance_of(folder / "config.yaml", choices.get("extractor"))
+            given = {key: value for key, value in choices.items() if value is not None}
+            chosen.append(FID(**{**settings, **given}))
         else:
-            chosen.append(BitsPerDim(test_split=split))
+            chosen.append(BitsPerDim(test_split=choices.get("reference_split") or "test"))
     if not chosen:
         raise ValueError(f"{type(model).__name__} can have none of {', '.join(metrics)}")
-    run(model, module, chosen, folder if (folder / "config.yaml").exists() else Path())
+    with TemporaryDirectory() as nowhere:  # a checkpoint without its run: scores are printed only
+        run(model, module, chosen, folder if (folder / "config.yaml").exists() else Path(nowhere))
 
 
 def run(
@@ -78,9 +89,22 @@ def run(
         callbacks=[Progress(), *scores],
     )
     trainer.test(model, data, verbose=False)
-    for key in [key for key in trainer.callback_metrics if key.startswith("test/")]:
-        del trainer.callback_metrics[key]  # of the one batch
     print_scores(trainer, folder)
+
+
+def distance_of(config: Path, extractor: str | None) -> dict[str, Any]:
+    """The settings of the run's Frechet distance with these features, or any, by its config.yaml."""
+    content = yaml.safe_load(config.read_text()) if config.exists() else {}
+    callbacks = content.get("trainer", {}).get("callbacks") or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        settings = callback.get("init_args", {})
+        if callback["class_path"].split(".")[-1] == "FID" and extractor in (
+            None,
+            settings["extractor"],
+        ):
+            names = ("n", "extractor", "weights", "reference_split")
+            return {name: settings[name] for name in names}
+    return {}
 
 
 def data_of(config: Path, name: str | None, root: str | None) -> LightningDataModule:

@@ -84,32 +84,33 @@ def sample(
     Args:
         checkpoint: A checkpoint written by `fit`.
         count: How many images.
-        output: The picture to write.
+        output: The picture to write, .png or .jpg.
         seed: The same seed gives the same images.
-        batch_size: Images at a time.
+        batch_size: Images at a time, which does not change them.
     """
     import torch
     from tqdm import tqdm
 
     import lightning_gen._torchvision  # noqa: F401
-    from callbacks.images import save_grid
+    from callbacks.images import check_suffix, save_grid
     from lightning_gen.capabilities import Sampler
-    from lightning_gen.randomness import Noise
+    from lightning_gen.metrics import PlacedNoise
 
     from .checkpoints import load_model
 
     if count < 1 or batch_size < 1:
         raise ValueError(f"count and batch_size must be at least 1, got {count} and {batch_size}")
+    check_suffix(output)
     model = load_model(checkpoint)
     if not isinstance(model, Sampler):
         raise ValueError(f"{type(model).__name__} cannot draw samples")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     classes, parts = getattr(model, "num_classes", None), []
     for start in tqdm(range(0, count, batch_size), disable=None, desc="sampling"):
-        n = min(batch_size, count - start)
-        noise = Noise((seed, "sample", start), n, device=model.device)
-        labels = torch.arange(start, start + n, device=model.device) % classes if classes else None
-        parts.append(model.sample(n, labels, noise).cpu())
+        places = torch.arange(start, min(start + batch_size, count))
+        noise = PlacedNoise((seed, "sample"), places, model.device)
+        labels = places.to(model.device) % classes if classes else None
+        parts.append(model.sample(len(places), labels, noise).cpu())
     save_grid(torch.cat(parts), output)
     print(f"samples      {output}")
 
@@ -119,9 +120,9 @@ def evaluate(
     metrics: str = "fid,bpd",
     data: str | None = None,
     root: str | None = None,
-    count: int = 10000,
-    extractor: str = "digits",
-    split: str = "test",
+    count: int | None = None,
+    extractor: str | None = None,
+    split: str | None = None,
 ) -> None:
     """Scores a checkpoint under one protocol; the scores join the run's result.json.
 
@@ -130,13 +131,16 @@ def evaluate(
         metrics: Which scores, of fid and bpd; those that the model cannot have are left out and said.
         data: A data set's name; by default that of the run's config.yaml.
         root: Where data sets lie; by default as in the run.
-        count: How many samples the Frechet distance takes.
-        extractor: Features of the Frechet distance: digits, inception-tf1, seeded, or a path.
-        split: The part of the data that is compared with: test, val or train.
+        count: How many samples the Frechet distance takes; by default as in the run, else 10000.
+        extractor: Features of the Frechet distance: digits, inception-tf1, seeded, or a path; by
+            default as in the run, else digits.
+        split: The part of the data that is compared with: test, val or train; by default as in the
+            run, else test.
     """
     from .evaluation import evaluate as run
 
-    run(checkpoint, [m.strip() for m in metrics.split(",")], data, root, count, extractor, split)
+    names = [metric.strip() for metric in metrics.split(",")]
+    run(checkpoint, names, data, root, n=count, extractor=extractor, reference_split=split)
 
 
 TOOLS: dict[str, Callable[..., None]] = {

@@ -70,6 +70,7 @@ class GenerativeCLI(LightningCLI):
         extra: list[Callback] = [parts.Progress()]
         if fitting:
             extra = default_callbacks(self.run_dir, arguments.checkpoint_every)
+        extra.append(parts.BitsPerDim())  # leaves models without a likelihood alone
         extra = [c for c in extra if not any(type(c) is type(g) for g in given)]
         config["callbacks"] = [*given, *extra]
         config["default_root_dir"] = str(self.run_dir)

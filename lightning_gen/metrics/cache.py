@@ -1,7 +1,7 @@
 """What is costly to make or to fetch, kept in a folder, with a proof that it is what it claims.
 
-The folder is `$LIGHTNING_GEN_CACHE`, else `~/.cache/lightning_gen`. Files are replaced in one move,
-so several processes may write the same one.
+The folder is `$LIGHTNING_GEN_CACHE`, else `$XDG_CACHE_HOME/lightning_gen`, else
+`~/.cache/lightning_gen`. Files are replaced in one move, so several processes may write the same one.
 """
 
 import json
@@ -20,7 +20,8 @@ Key = Mapping[str, str | int]
 
 def cache_folder() -> Path:
     """Where fetched weights and statistics of real images are kept."""
-    folder = os.environ.get("LIGHTNING_GEN_CACHE") or Path.home() / ".cache" / "lightning_gen"
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = os.environ.get("LIGHTNING_GEN_CACHE") or Path(home) / "lightning_gen"
     return Path(folder).expanduser()
 
 

@@ -36,6 +36,8 @@ class Extractor(nn.Module):
         num_features: The number of features per image.
     """
 
+    channels: tuple[int, ...] = (1, 3)  # how many its images may have
+
     def __init__(self, name: str, num_features: int) -> None:
         super().__init__()
         self.name, self.num_features = name, num_features
@@ -61,10 +63,15 @@ def resize(images: Tensor, size: int) -> Tensor:
     )
 
 
-def to_rgb(images: Tensor) -> Tensor:
-    """Images with three channels: grey ones repeated, three-channel ones as they are."""
+def check_channels(images: Tensor) -> None:
+    """Raises ValueError for images (B, C, H, W) that are neither grey nor colours."""
     if images.shape[1] not in (1, 3):
         raise ValueError(f"images must have 1 or 3 channels, got {images.shape[1]}")
+
+
+def to_rgb(images: Tensor) -> Tensor:
+    """Images with three channels: grey ones repeated, three-channel ones as they are."""
+    check_channels(images)
     return images.expand(-1, 3, -1, -1)
 
 
@@ -143,6 +150,7 @@ def digit_network() -> nn.Sequential:
 
 def grey28(images: Tensor) -> Tensor:
     """uint8 images (B, C, H, W) as floats (B, 1, 28, 28) in [-1, 1]."""
+    check_channels(images)
     return resize(from_levels(images).mean(1, keepdim=True), 28)
 
 
@@ -179,6 +187,8 @@ class ModuleFeatures(Extractor):
         num_features: By default the module's attribute of that name, else tried out on an image
             of 3 x 64 x 64.
     """
+
+    channels: tuple[int, ...] = (1, 2, 3, 4)  # the module's own matter
 
     def __init__(self, module: nn.Module, name: str, num_features: int | None = None) -> None:
         super().__init__(name, int(num_features or getattr(module, "num_features", 0)))  # type: ignore[arg-type]
@@ -249,7 +259,9 @@ def extractor(name: str, weights: str | Path | None = None) -> Extractor:
         if weights is None:
             raise ValueError(f"the features of {name} need a file with weights: set `weights`")
         plain = name.removeprefix("torchvision/")
-        return ModuleFeatures(Backbone(plain, weights), plain)
+        backbone = ModuleFeatures(Backbone(plain, weights), plain)
+        backbone.channels = Extractor.channels
+        return backbone
     if Path(name).is_file():
         return ModuleFeatures(torch.jit.load(name, "cpu"), Path(name).stem)
     module, _, attribute = name.partition(":")

@@ -3,13 +3,10 @@
 from abc import abstractmethod
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from .. import losses
 from ..optimizers import FusedAdam
 from ..randomness import Noise
-from ..tracking import publish
 from .base import Batch, GenerativeModel, OptimizerCallable, SchedulerCallable, Terms
 
 
@@ -35,7 +32,6 @@ class LikelihoodModel(GenerativeModel):
         self.last_terms: Terms = {}
         self._reported_at = 0
         self._checked = False
-        self._nll_sum, self._nll_count, self._dimensions = torch.zeros(()), 0, 0
 
     @abstractmethod
     def nll(self, x: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
@@ -67,7 +63,7 @@ class LikelihoodModel(GenerativeModel):
 
     def training_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         batch = self.to_batch(raw)
-        self._check_once(batch.images)
+        self._check_once(raw[0])
         terms = self.terms(batch)
         self.count_images(batch)
         self.last_terms = {name: value.detach() for name, value in terms.items()}
@@ -84,54 +80,15 @@ class LikelihoodModel(GenerativeModel):
             self._reported_at = step  # the micro-batches of a step report once
             self.report({f"train/{name}": value for name, value in self.last_terms.items()})
 
-    def on_validation_epoch_start(self) -> None:
-        self._start_sums()
-
     def validation_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._add_to_sums(raw, "val", batch_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        self._publish_means("val")
-
-    def on_test_epoch_start(self) -> None:
-        self._start_sums()
+        """Checks the first images, and keeps the loop in which callbacks score the likelihood."""
+        self._check_once(raw[0])
 
     def test_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._add_to_sums(raw, "test", batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        self._publish_means("test")
-
-    # Evaluation
+        """As `validation_step`."""
+        self.validation_step(raw, batch_idx)
 
     def _check_once(self, images: Tensor) -> None:
         if not self._checked:
-            self.check(images)
+            self.check(self.to_floats(images))
             self._checked = True
-
-    def _start_sums(self) -> None:
-        self._nll_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._nll_count = 0
-
-    def _add_to_sums(self, raw: tuple[Tensor, Tensor], stage: str, batch_idx: int) -> None:
-        images, labels = self.to_floats(raw[0]), raw[1]
-        self._check_once(images)
-        # By neither seed nor step: the same images get the same noise whenever they are scored.
-        count, world, rank = len(images), self.trainer.world_size, self.trainer.global_rank
-        key = ("nll", stage, batch_idx)
-        noise = Noise(key, count, count * world, count * rank, images.device, images.dtype)
-        self._nll_sum += self.nll(images, labels, noise).double().sum()
-        self._nll_count += count
-        self._dimensions = images[0].numel()
-
-    def _publish_means(self, stage: str) -> None:
-        if self.trainer.sanity_checking:
-            return
-        sums = torch.stack([self._nll_sum, self._nll_sum.new_tensor(self._nll_count)])
-        total, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
-        if count == 0:
-            return
-        nll = total / count
-        bits = losses.bits_per_dim(torch.tensor(nll, dtype=torch.float64), self._dimensions).item()
-        names = (f"{stage}/nll/{self.nll_kind}", f"{stage}/bpd/{self.nll_kind}")
-        publish(self.trainer, dict(zip(names, (nll, bits), strict=True)))

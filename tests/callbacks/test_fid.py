@@ -1,5 +1,6 @@
 import json
 import math
+import warnings
 from urllib.error import URLError
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from callbacks import FID
 from lightning_gen.levels import to_levels
-from lightning_gen.metrics import BLOCK, SeededFeatures
+from lightning_gen.metrics import BLOCK, ModuleFeatures, SeededFeatures
 from lightning_gen.randomness import Noise
 from tests.callbacks.parts import TinyData, TinyModel, trainer
 
@@ -29,7 +30,7 @@ def score(folder, fid=None, processes=1, data=None, model=None) -> dict:
     return json.loads((folder / "result.json").read_text())["scores"][fid.key]
 
 
-def by_hand(weight: float = 0.0) -> float:
+def by_hand(weight: float = 0.0, split: str = "test") -> float:
     """The distance from the sequence of samples, by the formula."""
     samples = [
         Noise(("metrics", 0), BLOCK).normal(1, 8, 8),
@@ -42,13 +43,47 @@ def by_hand(weight: float = 0.0) -> float:
             features = SeededFeatures()(images).double()
         return features.mean(0), features.T.cov()
 
-    (mean1, cov1), (mean2, cov2) = moments(fakes), moments(TinyData(test=200).images["test"])
+    (mean1, cov1), (mean2, cov2) = (
+        moments(fakes),
+        moments(TinyData(test=200, val=200).images[split]),
+    )
     root = scipy.linalg.sqrtm((cov1 @ cov2).numpy()).real
     return float((mean1 - mean2).square().sum() + (cov1 + cov2).trace()) - 2 * root.trace()
 
 
 def test_it_is_the_distance_of_one_fixed_sequence(tmp_path):
     assert score(tmp_path, data=TinyData(test=200))["value"] == pytest.approx(by_hand(), rel=1e-6)
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_the_real_images_are_those_of_the_split_that_is_named(tmp_path, split):
+    data = TinyData(test=200, val=200)
+    found = score(tmp_path, FID(N, "seeded", reference_split=split), data=data)
+    assert found["value"] == pytest.approx(by_hand(split=split), rel=1e-6)
+    assert found["protocol"].endswith(f":tiny-{split}-200:{data.fingerprint(split)}")
+
+
+class WithAlpha(TinyData):
+    shape = (4, 8, 8)
+
+
+def test_images_with_alpha_stop_the_run_or_leave_out_the_score(tmp_path, capsys):
+    words = "digits features are of images with 1 or 3 channels, not 4"
+    for run in (FID(N), FID(N, SeededFeatures())):
+        with pytest.raises(ValueError, match="are of images with 1 or 3 channels, not 4$"):
+            trainer(tmp_path, run).test(TinyModel(), WithAlpha(), verbose=False)
+    trainer(tmp_path, FID(N, skip_missing=True)).test(TinyModel(), WithAlpha(), verbose=False)
+    assert f"fid/digits@{N} is left out: {words}" in capsys.readouterr().out.splitlines()
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_features_of_ones_own_may_take_alpha(tmp_path):
+    own = ModuleFeatures(torch.nn.AvgPool2d(4), "own", 16)
+    own.forward = lambda images: own.module(images.float()).flatten(1)
+    alpha = WithAlpha()
+    model = TinyModel()
+    model.sample = lambda n, labels=None, noise=None: torch.tanh(noise.normal(4, 8, 8))
+    assert math.isfinite(score(tmp_path, FID(N, own), data=alpha, model=model)["value"])
 
 
 def test_two_processes_give_the_number_of_one(tmp_path, monkeypatch):
@@ -137,9 +172,10 @@ def test_steps_can_be_asked_for_instead_and_the_end_is_scored(tmp_path):
     assert steps == [3, 6, 8]
 
 
-@pytest.mark.filterwarnings("default:.*is left out")
 @pytest.mark.parametrize("processes", [1, 2])
-def test_missing_weights_stop_the_run_or_leave_out_the_score(tmp_path, monkeypatch, processes):
+def test_missing_weights_stop_the_run_or_leave_out_the_score(
+    tmp_path, monkeypatch, capfd, processes
+):
     def unreachable(*args, **kwargs):
         raise URLError("unreachable")
 
@@ -148,11 +184,13 @@ def test_missing_weights_stop_the_run_or_leave_out_the_score(tmp_path, monkeypat
     with pytest.raises(Exception, match="put the file behind"):
         strict.test(TinyModel(), TinyData(), verbose=False)
     lenient = FID(N, "inception-tf1", skip_missing=True)
-    if processes == 1:
-        with pytest.warns(UserWarning, match="fid/inception-tf1@280 is left out: cannot fetch"):
-            trainer(tmp_path, lenient).test(TinyModel(), TinyData(), verbose=False)
-    else:
-        trainer(tmp_path, lenient, processes=2).test(TinyModel(), TinyData(), verbose=False)
+    capfd.readouterr()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*is left out")
+        trainer(tmp_path, lenient, processes=processes).test(TinyModel(), TinyData(), verbose=False)
+    printed = capfd.readouterr().out.splitlines()
+    (said,) = [line for line in printed if "left out" in line]
+    assert said.startswith("fid/inception-tf1@280 is left out: cannot fetch the Inception weights")
     assert not (tmp_path / "result.json").exists()
 
 

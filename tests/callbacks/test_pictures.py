@@ -35,8 +35,33 @@ def test_grey_floats_are_the_levels_that_they_stand_for():
 
 def test_large_images_keep_their_size_and_odd_channels_are_refused():
     assert grid(torch.zeros(2, 3, 100, 80), 2).shape == (104, 2 + 2 * 82, 3)
-    with pytest.raises(ValueError, match="1 or 3 channels"):
-        grid(torch.zeros(1, 4, 8, 8), 1)
+    with pytest.raises(ValueError, match="1 to 4 channels, got 5"):
+        grid(torch.zeros(1, 5, 8, 8), 1)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_images_with_alpha_are_laid_on_white(mode):
+    channels = len(mode)
+    images = torch.randint(256, (1, channels, 16, 16), dtype=torch.uint8)
+    images[0, -1, :4], images[0, -1, 4:8] = 0, 255
+    drawn = grid(images, 1, scale=1)[2:-2, 2:-2]
+    given = Image.fromarray(images[0].permute(1, 2, 0).numpy(), mode).convert("RGBA")
+    white = Image.new("RGBA", given.size, "white")
+    expected = np.asarray(Image.alpha_composite(white, given).convert("RGB"))
+    assert np.abs(drawn.astype(int) - expected).max() <= 1  # Pillow rounds a little otherwise
+    assert (drawn[:4] == 255).all()
+    opaque = images[0, :-1, 4:8].expand(3, -1, -1).permute(1, 2, 0).numpy()
+    assert np.array_equal(drawn[4:8], opaque)
+    assert np.array_equal(grid(from_levels(images), 1, scale=1)[2:-2, 2:-2], drawn)
+
+
+def test_a_picture_is_of_the_kind_that_its_name_says(tmp_path):
+    images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    for name, kind in (("a.png", "PNG"), ("a.JPG", "JPEG"), ("a.jpeg", "JPEG")):
+        save_grid(images, tmp_path / name)
+        assert Image.open(tmp_path / name).format == kind
+    with pytest.raises(ValueError, match=r"ends in .png, .jpg, .jpeg, got a.txt"):
+        save_grid(images, tmp_path / "a.txt")
 
 
 def test_samples_come_from_the_same_latents_at_the_start_and_at_each_validation(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,50 @@ def test_the_bar_shows_plain_values_and_images_seen_and_no_version(tmp_path):
     bar = Progress()
     assert bar.get_metrics(trainer(tmp_path), model) == {"loss": "1.235", "images": "12,345"}
     assert bar.refresh_rate == 20
+
+
+class Telling(TinyModel):
+    """Has a value to show after each step."""
+
+    def training_step(self, batch, batch_idx):
+        self.latest = {"loss": self.global_step + 0.5}
+        return super().training_step(batch, batch_idx)
+
+
+def fit_with_bar(folder, bar, **kwargs):
+    trainer(folder, bar, enable_progress_bar=True, **kwargs).fit(Telling(), TinyData())
+
+
+def test_without_a_terminal_a_plain_line_comes_every_ten_seconds_at_most(
+    tmp_path, monkeypatch, capsys
+):
+    now = [100.0]
+    monkeypatch.setattr("callbacks.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        Telling, "on_train_epoch_start", lambda self: now.append(now.pop() + 6), raising=False
+    )
+    fit_with_bar(tmp_path, Progress(refresh_rate=2), max_epochs=4)  # of four steps
+    out, err = capsys.readouterr()
+    lines = ["step 2  images 16  loss 1.5", "step 10  images 80  loss 9.5"]
+    assert [line for line in out.splitlines() if "images" in line] == lines
+    assert "\r" not in out + err
+
+
+def test_without_a_terminal_short_epochs_have_lines_and_a_bar_that_is_off_has_none(
+    tmp_path, capsys
+):
+    fit_with_bar(tmp_path, Progress())
+    assert capsys.readouterr().out.count("step 4  images 32") == 1
+    fit_with_bar(tmp_path, Progress(refresh_rate=0))
+    assert "images" not in capsys.readouterr().out
+
+
+def test_with_a_terminal_there_is_a_bar(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    fit_with_bar(tmp_path, Progress(refresh_rate=2))
+    out = capsys.readouterr().out
+    assert "\rEpoch 1" in out
+    assert "step 2" not in out
 
 
 def test_curves_are_read_by_images_seen_without_gaps_and_nans(tmp_path):

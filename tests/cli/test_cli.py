@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from lightning_gen.cli import main
 from lightning_gen.cli.catalogue import COLUMNS, read_catalogue
@@ -110,14 +112,38 @@ def test_samples_are_a_function_of_the_seed(run, tmp_path):
     assert pictures[0] == pictures[1] != pictures[2]
 
 
+def test_samples_do_not_depend_on_how_many_are_drawn_at_a_time(run, tmp_path):
+    checkpoint = f"--checkpoint={run / 'checkpoints' / 'last.ckpt'}"
+    pictures = []
+    for size in (9, 4):
+        output = f"--output={tmp_path / f'{size}.png'}"
+        assert main(["sample", checkpoint, "--count=9", f"--batch_size={size}", output]) == 0
+        pictures.append(np.asarray(Image.open(tmp_path / f"{size}.png")).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1  # kernels differ in their last bits
+
+
 def test_evaluate_scores_a_checkpoint_and_says_what_it_cannot(run, capsys):
     checkpoint = f"--checkpoint={run / 'checkpoints' / 'last.ckpt'}"
     assert main(["evaluate", checkpoint, "--count=300"]) == 0
     printed = capsys.readouterr().out
     assert "bpd          n/a: GAN has no likelihood" in printed
     result = json.loads((run / "result.json").read_text())
-    assert "fid@300" in result["scores"]["fid/digits@300"]["protocol"]
+    # The features and the split are those of the run.
+    assert result["scores"]["fid/digits@300"]["protocol"].startswith("fid@300:digits-")
+    assert ":digits-train-1297:" in result["scores"]["fid/digits@300"]["protocol"]
     assert result["budget"]["steps"] == 20  # that of the training still
+
+
+def test_a_checkpoint_without_its_run_is_scored_but_leaves_nothing(
+    run, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    (folder / "some.ckpt").write_bytes((run / "checkpoints" / "last.ckpt").read_bytes())
+    monkeypatch.chdir(folder)
+    assert main(["evaluate", "--checkpoint=some.ckpt", "--data=digits", "--count=100"]) == 0
+    assert "fid/digits@100" in capsys.readouterr().out
+    assert [p.name for p in folder.iterdir()] == ["some.ckpt"]
 
 
 def test_the_catalogue_tells_the_truth(capsys):
@@ -182,6 +208,10 @@ BAD = {
     ),
     "missing checkpoint": (["sample", "--checkpoint=nosuch.ckpt"], "there is no checkpoint"),
     "no checkpoint at all": (["sample", "--checkpoint", str(ROOT / "run.py")], "not a readable checkpoint"),
+    "samples that are no picture": (
+        ["sample", "--checkpoint=nosuch.ckpt", "--output=samples.txt"],
+        "a picture's name ends in .png, .jpg, .jpeg, got samples.txt",
+    ),
     "unknown tool option": (["sample", "--chekpoint=x"], "see `run.py sample --help`"),
     "unknown data set": (["data", "digitz"], "did you mean digits?"),
     "unknown metric": (["evaluate", "--checkpoint=x", "--metrics=fod"], "did you mean fid?"),
@@ -283,8 +313,6 @@ def test_a_run_is_not_overwritten(run, capsys):
 
 
 def test_a_corrupt_image_in_a_folder_is_named(tmp_path, monkeypatch, capsys):
-    from PIL import Image
-
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "images"
     folder.mkdir()

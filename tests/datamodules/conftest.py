@@ -5,4 +5,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import MNIST, BinarizedMNIST, CelebA, Digits, ImageFolder
+from datamodules import MNIST, BinarizedMNIST, CelebA, Digits, ImageFolder, files
+from lightning_gen import metrics
 
 from .test_photographs import save, write_celeba
 from .tiny import write_idx, write_mnist
@@ -65,8 +66,50 @@ def test_it_changes_when_a_file_does_though_the_hash_is_kept(folder, monkeypatch
 
 def test_a_home_that_cannot_be_written_costs_nothing_but_time(folder, monkeypatch):
     kept = ImageFolder(folder).fingerprint()
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", "/dev/null/nowhere")
     assert ImageFolder(folder).fingerprint() == kept
+
+
+@pytest.mark.parametrize("damage", [b"", b"0123abcd", b"\xff" * 64, b"g" * 64])
+def test_a_kept_hash_that_is_damaged_is_made_anew(folder, tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path / "kept"))
+    mark = ImageFolder(folder, size=8).fingerprint()
+    (kept,) = (tmp_path / "kept").iterdir()
+    whole = kept.read_text()
+    kept.write_bytes(damage)
+    assert ImageFolder(folder, size=8).fingerprint() == mark
+    assert kept.read_text() == whole
+
+
+def test_a_hash_is_kept_whole_or_not_at_all(folder, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path / "kept"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        mark = ImageFolder(folder, size=8).fingerprint()
+    assert list((tmp_path / "kept").iterdir()) == []
+    assert ImageFolder(folder, size=8).fingerprint() == mark
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert len(kept.read_text()) == 64
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"LIGHTNING_GEN_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
+        ({"XDG_CACHE_HOME": "/b"}, "/b/lightning_gen"),
+        ({"LIGHTNING_GEN_CACHE": "", "XDG_CACHE_HOME": ""}, "/home/me/.cache/lightning_gen"),
+        ({"LIGHTNING_GEN_CACHE": "~/a"}, "/home/me/a"),
+    ],
+)
+def test_hashes_and_statistics_are_kept_in_one_folder(monkeypatch, variables, expected):
+    for name in ("LIGHTNING_GEN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/me", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert str(files.cache_folder()) == str(metrics.cache_folder()) == expected
 
 
 def test_it_changes_with_one_pixel_of_mnist(tmp_path):

@@ -142,12 +142,20 @@ def test_a_torchvision_backbone_gives_what_its_last_layer_is_given(tmp_path):
     torch.save(network.state_dict(), tmp_path / "resnet18.pth")
     backbone = extractor("torchvision/resnet18", tmp_path / "resnet18.pth")
     assert (backbone.name, backbone.num_features) == ("resnet18", 512)
+    assert backbone.channels == (1, 3)
     given = []
     network.fc.register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
     x = images(2, size=224)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     network((x / 255 - mean[:, None, None]) / std[:, None, None])
     torch.testing.assert_close(backbone(x), given[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["digits", "seeded"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_with_alpha_are_refused(name, channels):
+    with pytest.raises(ValueError, match=f"1 or 3 channels, got {channels}"):
+        extractor(name)(images(2, channels=channels))
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

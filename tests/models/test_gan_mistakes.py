@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import StepLR
@@ -250,6 +251,20 @@ def test_samples_are_of_the_averaged_weights_one_by_one(norm):
     assert not torch.allclose(raw, expected)
     model.averages.clear()
     torch.testing.assert_close(model.sample(5, noise=noise[2]), raw)
+
+
+@pytest.mark.parametrize("half_life", [None, 20.0])
+@pytest.mark.parametrize("training", [True, False])
+def test_samples_have_no_graph_but_what_is_decoded_has_and_modes_stay(half_life, training):
+    model = make(norm=True, ema_half_life=half_life).train(training)
+    z = model.latent(4).requires_grad_()
+    assert not model.sample(4).requires_grad
+    (slope,) = torch.autograd.grad(model.decode(z)[0].sum(), z)
+    assert slope[0].any() and not slope[1:].any()  # in evaluation, so each image by itself
+    assert all(part.training == training for part in model.generator.modules())
+    with pytest.raises(RuntimeError):
+        model.decode(torch.zeros(4, 99))
+    assert model.generator.training == training
 
 
 def test_sampling_reads_no_images():
@@ -619,6 +634,26 @@ def test_two_processes_split_and_clip_as_one_does(cls, options, tmp_path):
     for end in both:
         assert end["seen"] == one["seen"] == 32
         torch.testing.assert_close(end["weights"], one["weights"], rtol=1e-9, atol=1e-12)
+
+
+def test_running_means_are_of_the_images_of_all_processes(tmp_path):
+    """The first norm of the generator sees the same latents on one process as on two."""
+    for processes in ({}, two_processes()):
+        model = make(norm=True, generator_optimizer=sgd(0.0), ema_half_life=20.0)
+        fit(model, max_steps=3, callbacks=[Ends(tmp_path)], **processes)
+    (one,), both = ends(tmp_path, 1), ends(tmp_path, 2)
+    for prefix in ("generator", "averages.generator.network"):
+        for name in ("running_mean", "num_batches_tracked"):
+            key = f"{prefix}.layers.1.{name}"
+            assert one["weights"][key].any()
+            for end in both:
+                torch.testing.assert_close(end["weights"][key], one["weights"][key])
+
+
+@pytest.mark.parametrize("wrong", [{"gradient_clip_val": 1.0}, {"accumulate_grad_batches": 2}])
+def test_options_of_the_trainer_that_would_do_nothing_are_refused(wrong):
+    with pytest.raises(MisconfigurationException):
+        fit(make(), max_steps=1, **wrong)
 
 
 def test_strategies_that_shard_a_model_are_refused():

@@ -1,6 +1,7 @@
 """Fitting by likelihood: what is counted, logged and published; the same on one process or two."""
 
 import copy
+import json
 from math import log
 
 import pytest
@@ -10,8 +11,11 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils.data import DataLoader
 
+from callbacks import BitsPerDim
+from datamodules.batches import EvaluationBatches
 from lightning_gen.capabilities import Likelihood, Sampler
 from lightning_gen.levels import from_levels
+from lightning_gen.metrics import PlacedNoise
 from lightning_gen.models.autoencoders import VAE
 from lightning_gen.models.autoregressive import GatedPixelCNN
 from lightning_gen.models.base import Batch
@@ -23,15 +27,27 @@ from lightning_gen.randomness import Noise
 from tests.game import Numbered, TinyData, trainer, two_processes
 
 SHAPE = (1, 4, 4)
+HELD_OUT = 11  # images: a batch of 8 and a shorter one, which two processes share unevenly
 
 
 class ValidatedData(TinyData):
-    """Training as `TinyData` has it; the first images in blocks of processes to evaluate."""
+    """Training as `TinyData` has it; to evaluate, the first images, each of them once."""
+
+    name = "numbered"
+
+    def fingerprint(self, split: str) -> str:
+        return split
+
+    def loader(self, split: str) -> DataLoader:
+        place = self.trainer.global_rank, self.trainer.world_size
+        batches = EvaluationBatches(HELD_OUT, self.batch_size, *place)
+        return DataLoader(Numbered(HELD_OUT), batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader:
-        return self.train_dataloader()
+        return self.loader("val")
 
-    test_dataloader = val_dataloader
+    def test_dataloader(self) -> DataLoader:
+        return self.loader("test")
 
 
 def sgd(params):
@@ -65,6 +81,18 @@ def fit(model, count=32, **kwargs):
     return player
 
 
+def scores_in(folder):
+    """What was recorded there."""
+    return json.loads((folder / "result.json").read_text())["scores"]
+
+
+def scored(model, folder):
+    """The likelihoods of the test images."""
+    player = trainer(callbacks=[BitsPerDim()], default_root_dir=folder)
+    player.test(model, ValidatedData(), verbose=False)
+    return scores_in(folder)
+
+
 def reports_of(model, **kwargs):
     """What was reported, as (global step, values)."""
     seen = []
@@ -74,14 +102,23 @@ def reports_of(model, **kwargs):
 
 
 @pytest.mark.parametrize("make", MODELS)
-def test_two_processes_compute_what_one_computes(make):
+def test_two_processes_compute_what_one_computes(make, tmp_path):
     one, two = make(ema_half_life=20), make(ema_half_life=20)
-    scores = []
+    names = {f"nll/{one.nll_kind}", f"bpd/{one.nll_kind}"}
+    scores, published = [], []
     for model, more in ((one, {}), (two, two_processes())):
-        player = fit(model, count=24, limit_val_batches=2, **more)
-        scores.append({k: v.item() for k, v in player.callback_metrics.items() if "val/" in k})
-    assert len(scores[0]) == 2
-    assert scores[0] == pytest.approx(scores[1], rel=1e-6)
+        folder = tmp_path / str(len(scores))
+        more |= {"callbacks": [BitsPerDim()], "default_root_dir": folder}
+        player = fit(model, count=24, limit_val_batches=1, **more)
+        scores.append(scores_in(folder))
+        published.append({k: player.callback_metrics[k].item() for k in names})
+    assert set(scores[0]) == set(scores[1]) == names
+    for name in names:
+        for key in ("value", "standard_error"):
+            assert scores[0][name][key] == pytest.approx(scores[1][name][key], rel=1e-10)
+        assert scores[0][name]["n"] == scores[1][name]["n"] == HELD_OUT
+        assert published[0][name] == pytest.approx(scores[0][name]["value"], rel=1e-6)
+    assert published[0] == pytest.approx(published[1], rel=1e-6)
     start = make().state_dict()
     for name, value in one.state_dict().items():
         torch.testing.assert_close(two.state_dict()[name], value, rtol=0, atol=1e-12)
@@ -99,34 +136,23 @@ def test_a_training_step_is_a_function_of_seed_and_position(make):
 
 
 @pytest.mark.parametrize("make", MODELS)
-def test_the_reported_mean_is_over_images_and_the_same_each_time(make, monkeypatch):
+def test_the_reported_mean_is_over_images_and_the_same_each_time(make, monkeypatch, tmp_path):
     """Also of batches of unequal size, whose means must not be averaged."""
-    model, data = make(), ValidatedData(40)
-    rows = [list(range(8)), list(range(8, 11))]
-    data.test_dataloader = lambda: DataLoader(Numbered(40), batch_sampler=rows)
-    scores = []
+    model, scores = make(), []
     for seed in ("0", "1"):
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
         torch.manual_seed(int(seed))
-        player = trainer()
-        player.test(model, data, verbose=False)
-        scores.append({k: v.item() for k, v in player.callback_metrics.items()})
+        scores.append(scored(model, tmp_path / seed))
     assert scores[0] == scores[1]
     kind = model.nll_kind
-    assert set(scores[0]) == {f"test/nll/{kind}", f"test/bpd/{kind}"}
-    nll = torch.cat(
-        [
-            model.eval().nll(
-                from_levels(torch.stack([Numbered(40)[i][0] for i in row]), dtype=torch.double),
-                torch.tensor([i % 10 for i in row]),
-                Noise(("nll", "test", batch), len(row), dtype=torch.double),
-            )
-            for batch, row in enumerate(rows)
-        ]
-    )
-    assert nll.shape == (11,)
-    assert scores[0][f"test/nll/{kind}"] == pytest.approx(nll.mean().item(), rel=1e-6)
-    assert scores[0][f"test/bpd/{kind}"] == pytest.approx(nll.mean().item() / 16 / log(2), rel=1e-6)
+    assert set(scores[0]) == {f"nll/{kind}", f"bpd/{kind}"}
+    places = torch.arange(HELD_OUT)
+    x = from_levels(Numbered(HELD_OUT).images, dtype=torch.double)
+    nll = model.eval().nll(x, places % 10, PlacedNoise(("nll", "test"), places)).detach()
+    assert nll.shape == (HELD_OUT,)
+    mean = nll.mean().item()
+    assert scores[0][f"nll/{kind}"]["value"] == pytest.approx(mean, rel=1e-10)
+    assert scores[0][f"bpd/{kind}"]["value"] == pytest.approx(mean / 16 / log(2), rel=1e-10)
 
 
 @pytest.mark.parametrize("make", MODELS)
@@ -191,8 +217,10 @@ def test_averages_are_up_to_date_when_a_callback_saves():
 
 
 @pytest.mark.parametrize(("make", "name"), [(vae, "decoder"), (pixelcnn, "network")])
-def test_evaluation_is_of_the_averaged_weights_and_training_is_not(make, name):
+def test_evaluation_is_of_the_averaged_weights_and_training_is_not(make, name, tmp_path):
     model = make(ema_half_life=20)
+    scores = scored(model, tmp_path)
+    model.train()
     x, labels = torch.ones(2, *SHAPE).double(), torch.zeros(2, dtype=torch.long)
 
     def score():
@@ -204,6 +232,7 @@ def test_evaluation_is_of_the_averaged_weights_and_training_is_not(make, name):
         parameter.data += 0.1
     assert torch.equal(score(), before[1])
     assert not torch.equal(model.train() and score(), before[0])
+    assert scored(model, tmp_path) == scores
 
 
 def test_the_schedule_is_stepped_with_the_optimizer():
@@ -221,13 +250,31 @@ def test_averages_are_not_optimised():
     assert names == {name for name, _ in vae().named_parameters()}
 
 
-def test_nothing_is_published_by_the_sanity_check():
+def test_nothing_is_published_by_the_sanity_check(tmp_path):
     class Spy(Callback):
         def on_sanity_check_end(self, trainer, model):
             assert not trainer.callback_metrics
 
-    player = fit(vae(), limit_val_batches=1, num_sanity_val_steps=1, callbacks=[Spy()])
-    assert "val/nll/bound" in player.callback_metrics
+    more = {"callbacks": [BitsPerDim(), Spy()], "default_root_dir": tmp_path}
+    player = fit(vae(), limit_val_batches=1, num_sanity_val_steps=1, **more)
+    assert set(player.callback_metrics) >= {"nll/bound", "bpd/bound"}
+
+
+def test_validation_and_test_steps_check_the_images_once_and_score_nothing():
+    checked = []
+
+    class Unscored(GatedPixelCNN):
+        def check(self, images):
+            checked.append(images)
+
+        def nll(self, x, labels=None, noise=None):
+            raise AssertionError("only a callback scores")
+
+    model = Unscored(GatedCausalStack(width=4, depth=1, head=4), SHAPE)
+    for run in (trainer().validate, trainer().test):
+        assert run(model, ValidatedData(), verbose=False) == [{}]
+    assert len(checked) == 1
+    assert torch.equal(checked[0], from_levels(Numbered(8).images))
 
 
 def test_images_that_have_no_likelihood_are_refused_at_the_first_step():
@@ -239,7 +286,9 @@ def test_images_that_have_no_likelihood_are_refused_at_the_first_step():
     with pytest.raises(ValueError, match="no such images"):
         fit(model)
     with pytest.raises(ValueError, match="no such images"):
-        trainer().test(model, ValidatedData(8), verbose=False)
+        trainer().validate(model, ValidatedData(), verbose=False)
+    with pytest.raises(ValueError, match="no such images"):
+        trainer().test(model, ValidatedData(), verbose=False)
 
 
 @pytest.mark.parametrize(("make", "name"), [(vae, "decoder"), (pixelcnn, "network")])

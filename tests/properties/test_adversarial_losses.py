@@ -62,6 +62,19 @@ def test_extreme_logits_stay_finite(name):
     assert torch.isfinite(fake.grad).all()
 
 
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
+def test_logits_in_half_precision_are_reduced_in_single_and_double_ones_stay(name, dtype):
+    discriminator_loss, generator_loss = PAIRS[name]
+    real, fake = torch.randn(2, 999, dtype=torch.double).to(dtype)
+    for narrow, exact in (
+        (discriminator_loss(real, fake), discriminator_loss(real.double(), fake.double())),
+        (generator_loss(fake), generator_loss(fake.double())),
+    ):
+        assert (narrow.dtype, exact.dtype) == (torch.float32, torch.float64)
+        torch.testing.assert_close(narrow.double(), exact, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["non-saturating", "wasserstein"])
 def test_swapping_the_roles_and_the_sign_changes_nothing(name):
     loss, _ = PAIRS[name]

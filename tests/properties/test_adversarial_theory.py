@@ -258,7 +258,9 @@ def test_the_penalty_is_taken_at_one_uniform_point_between_each_image_and_the_fa
     assert len(t.unique()) == len(t)
     steps = (torch.arange(2048) + 0.5).double() / 2048
     assert (t.sort().values - steps).abs().max() < 0.035  # Kolmogorov and Smirnov, 1 %
-    assert not torch.isclose(t, places(1)).any()
+    assert not torch.isclose(t, places(1), rtol=0, atol=1e-9).any()
+    latents = batch_of(torch.zeros(2048, 1, dtype=torch.double), 0).noise
+    assert not torch.isclose(t, latents.uniform(), rtol=0, atol=1e-9).any()  # not drawn alike
 
 
 def test_the_penalty_of_the_model_is_each_images_own():
@@ -273,6 +275,18 @@ def test_the_penalty_of_the_model_is_each_images_own():
     distance = (real.square() - fake.square()).mean() / 2
     torch.testing.assert_close(terms["penalty"], penalty)
     torch.testing.assert_close(terms["loss"], -distance + 2.5 * penalty)
+
+
+def test_the_penalty_of_a_curved_critic_moves_the_critic_and_neither_reals_nor_fakes():
+    listener = Listener()
+    real, fake = torch.randn(2, 5, 1, 4, 4, dtype=torch.double).requires_grad_().unbind()
+    t = torch.rand(5, dtype=torch.double)
+    penalty = losses.gradient_penalty(listener, real.detach(), fake, t)
+    assert listener.seen[0].is_leaf
+    assert torch.autograd.grad(penalty, fake, retain_graph=True, allow_unused=True) == (None,)
+    norms = listener.seen[0].detach().flatten(1).norm(dim=1)  # the slope is 2 w |x|, at w = 1
+    (of_critic,) = torch.autograd.grad(penalty, listener.w)
+    torch.testing.assert_close(of_critic, (2 * (2 * norms - 1) * 2 * norms).mean())
 
 
 def lines(distance: float, critic: Discriminator, **options):
