@@ -46,7 +46,6 @@ class _Side:
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     scheduler: LRScheduler | None
-    moves: int = 0
 
 
 class AdversarialModel(GenerativeModel):
@@ -84,6 +83,7 @@ class AdversarialModel(GenerativeModel):
         self.schedule, self.micro_batches = schedule, micro_batches
         self.gradient_clip = gradient_clip
         self.turns = 0
+        self.moves: dict[str, int] = {}  # how often each player has moved
         self.last_terms: dict[str, Tensor] = {}
         self._sides: list[_Side] = []
         self._scaler: torch.amp.GradScaler | None = None
@@ -96,11 +96,6 @@ class AdversarialModel(GenerativeModel):
     def prepare(self, batch: Batch) -> Batch:
         """What the players of a turn share, made while none is frozen; by default nothing."""
         return batch
-
-    @property
-    def moves(self) -> dict[str, int]:
-        """How often each player has moved."""
-        return {side.player.name: side.moves for side in self._sides}
 
     # Lightning's hooks
 
@@ -132,6 +127,7 @@ class AdversarialModel(GenerativeModel):
             optimizer = player.optimizer(parameters)
             scheduler = player.scheduler(optimizer) if player.scheduler else None
             self._sides.append(_Side(player, parameters, optimizer, scheduler))
+            self.moves.setdefault(player.name, 0)
         return (
             [side.optimizer for side in self._sides],
             [side.scheduler for side in self._sides if side.scheduler],
@@ -144,13 +140,15 @@ class AdversarialModel(GenerativeModel):
             batch = self.prepare(batch)
         closes = bool(movers) and movers[-1] is self._sides[-1]
         observed = closes and (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-        for side in movers:
-            self._differentiate(side, batch, observed)
-            if self.schedule == "alternating":
-                self._step([side])
-        if self.schedule == "simultaneous":
-            self._step(movers)
-        self._thaw()
+        try:
+            for side in movers:
+                self._differentiate(side, batch, observed)
+                if self.schedule == "alternating":
+                    self._step([side])
+            if self.schedule == "simultaneous":
+                self._step(movers)
+        finally:
+            self._thaw()  # a later fit would leave out what is frozen
         self._sync_buffers()
         self.turns += 1
         self.count_images(batch)
@@ -165,16 +163,12 @@ class AdversarialModel(GenerativeModel):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["game"] = {"turns": self.turns, "moves": self.moves}
+        checkpoint["game"] = {"turns": self.turns, "moves": dict(self.moves)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         self.turns = checkpoint["game"]["turns"]
-        self._restored_moves = checkpoint["game"]["moves"]
-
-    def on_train_start(self) -> None:
-        for side in self._sides:
-            side.moves = getattr(self, "_restored_moves", {}).get(side.player.name, side.moves)
+        self.moves = dict(checkpoint["game"]["moves"])
 
     # The moves
 
@@ -209,7 +203,7 @@ class AdversarialModel(GenerativeModel):
                 scaler.step(side.optimizer)
             else:
                 side.optimizer.step()
-            side.moves += 1
+            self.moves[side.player.name] += 1
         if scaler and sides:
             scaler.update()
 

@@ -636,6 +636,21 @@ def test_two_processes_split_and_clip_as_one_does(cls, options, tmp_path):
         torch.testing.assert_close(end["weights"], one["weights"], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("cls", MODELS)
+def test_two_processes_report_the_terms_of_the_whole_batch(cls, tmp_path):
+    class Keep(Callback):
+        def on_train_end(self, trainer, model):
+            content = model.latest, {k: v.item() for k, v in trainer.callback_metrics.items()}
+            torch.save(content, tmp_path / f"{trainer.world_size}-{trainer.global_rank}.pt")
+
+    for processes in ({}, two_processes()):
+        model = make(cls, n_critic=2)
+        fit(model, max_steps=2, precision="64-true", callbacks=[Keep()], **processes)
+    (one,), (first, second) = ends(tmp_path, 1), ends(tmp_path, 2)
+    assert first == second
+    assert first[0] == pytest.approx(one[0], rel=1e-6)
+
+
 def test_running_means_are_of_the_images_of_all_processes(tmp_path):
     """The first norm of the generator sees the same latents on one process as on two."""
     for processes in ({}, two_processes()):
@@ -715,3 +730,39 @@ def test_a_critic_that_a_penalty_takes_judges_each_image_by_itself(norm):
     x = torch.randn(4, 1, 16, 16, dtype=torch.double, requires_grad=True)
     (slope,) = torch.autograd.grad(critic(x)[0], x)
     assert slope[0].any() and not slope[1:].any()
+
+
+def test_moves_are_counted_over_all_fits(tmp_path):
+    model = make(n_critic=2)
+    player = fit(model, count=16)
+    player.save_checkpoint(tmp_path / "half.ckpt")
+    fit(model, count=32)
+    assert model.moves == {"discriminator": 6, "generator": 3}
+    rest = make(n_critic=2)
+    trainer(max_epochs=2).fit(
+        rest, TinyData(16), ckpt_path=tmp_path / "half.ckpt", weights_only=True
+    )
+    fit(rest, count=16)
+    assert rest.moves == {"discriminator": 6, "generator": 3}
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_generator_whose_first_layer_is_frozen_trains(share):
+    generator = TinyGenerator()
+    generator.layers[0].requires_grad_(False)
+    model = GAN(generator=generator, discriminator=TinyCritic(), share_fakes=share)
+    before = copy.deepcopy(generator.state_dict())
+    fit(model, max_steps=2)
+    changed = [not torch.equal(v, before[k]) for k, v in generator.state_dict().items()]
+    assert changed == [False, False, True, True]
+
+
+def test_an_interrupted_step_leaves_nothing_frozen():
+    class Stop(GAN):
+        def generator_loss(self, batch):
+            raise ArithmeticError
+
+    model = Stop(generator=TinyGenerator(), discriminator=TinyCritic())
+    with pytest.raises(ArithmeticError):
+        fit(model, max_steps=1)
+    assert all(p.requires_grad for p in model.parameters())

@@ -58,7 +58,7 @@ class LatentGAN(AdversarialModel):
         self.n_critic, self.prior = n_critic, prior
         self.share_fakes = share_fakes and n_critic == 1
         # In a tuple, so that it does not become a parameter of the model itself.
-        self._one_weight = (next(generator.parameters()),)
+        self._one_weight = (next(p for p in generator.parameters() if p.requires_grad),)
         self.average("generator")
 
     @property
