@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightning_gen.tracking import run_folder, write_text
+from lightning_gen.files import write_text
+from lightning_gen.tracking import run_folder
 
 PACKAGES = (
     *("lightning-gen", "torch", "torchvision", "pytorch-lightning", "torchmetrics"),

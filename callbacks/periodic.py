@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.utilities import rank_zero_info
 
 
 class Periodic(Callback, ABC):
@@ -43,8 +42,8 @@ class Periodic(Callback, ABC):
     def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
         missing = [need.__name__ for need in self.needs if not isinstance(model, need)]
         self._active = not missing
-        if missing:
-            rank_zero_info(f"no {type(self).__name__}: the model is no {' and no '.join(missing)}")
+        if missing and trainer.is_global_zero:
+            print(f"no {type(self).__name__}: the model is no {' and no '.join(missing)}")
 
     def on_train_start(self, trainer: Trainer, model: LightningModule) -> None:
         if self.at_start and trainer.global_step == 0:

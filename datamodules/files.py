@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from lightning_gen.randomness import stream
@@ -24,13 +24,6 @@ def default_root() -> Path:
     return Path(os.environ.get("LIGHTNING_GEN_DATA", "data"))
 
 
-def cache_folder() -> Path:
-    """Where digests of images are kept: in the folder of `lightning_gen.metrics.cache_folder`."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = os.environ.get("LIGHTNING_GEN_CACHE") or Path(home) / "lightning_gen"
-    return Path(folder).expanduser()
-
-
 def cores() -> int:
     """The processor's cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -38,7 +31,8 @@ def cores() -> int:
 
 def say(sentence: str) -> None:
     """One line for whoever looks at the run, from the first process."""
-    rank_zero_info(sentence)
+    if getattr(rank_zero_only, "rank", 0) == 0:  # Lightning's log would be silenced with its tips
+        print(sentence, flush=True)
 
 
 def found(*paths: Path) -> Path | None:
@@ -82,20 +76,6 @@ def content(path: Path) -> bytes:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise DataError(f"{path} is truncated or corrupt; replace it with a whole copy") from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is either the old one or the new one, whenever the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def md5(data: bytes) -> str:

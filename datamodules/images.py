@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_gen.files import cache_folder, write_text
+
 from .decoding import Decoder, open_image
-from .files import cache_folder, cores, write_whole
+from .files import cores
 
 
 class Images(Dataset[tuple[Tensor, Tensor]], ABC):
@@ -163,7 +165,7 @@ class Encoded(Images):
         for key in keys:
             sha.update(hashlib.sha256(self.source.read(key)).digest())
         with contextlib.suppress(OSError):  # a home that cannot be written costs time only
-            write_whole(known, sha.hexdigest())
+            write_text(known, sha.hexdigest())
         return self._with_labels(sha.hexdigest())
 
     def headers(self) -> tuple[Counter[str], Counter[str]]:

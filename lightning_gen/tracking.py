@@ -1,13 +1,14 @@
 """Where values go: all loggers under one step, and the run folder's result.json."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
+
+from .files import write_text
 
 
 def publish(trainer: Trainer, values: Mapping[str, float]) -> None:
@@ -54,17 +55,3 @@ def record(trainer: Trainer, scores: Mapping[str, Mapping[str, Any]]) -> None:
             "processes": trainer.world_size,
         }
     write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file that is either the old one or the new one, whenever the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -7,7 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = ("lightning_gen", "datamodules", "callbacks", "benchmarks")
-MODULES = {"levels", "capabilities", "randomness", "optimizers", "tracking", "_torchvision"}
+MODULES = {
+    "levels",
+    "capabilities",
+    "randomness",
+    "optimizers",
+    "tracking",
+    "files",
+    "_torchvision",
+}
 ALLOWED = {  # room: what it may import of ours, itself included
     "lightning_gen/nn": {"lightning_gen.nn"},
     "lightning_gen/losses": {"lightning_gen.losses"},
@@ -27,7 +35,10 @@ ALLOWED = {  # room: what it may import of ours, itself included
         "lightning_gen.capabilities",
         "lightning_gen.metrics",
     },
-    "datamodules": {"datamodules", "lightning_gen._torchvision", "lightning_gen.randomness"},
+    "datamodules": {
+        "datamodules",
+        *(f"lightning_gen.{name}" for name in ("_torchvision", "randomness", "files")),
+    },
     "callbacks": {
         "callbacks",
         "lightning_gen.metrics",

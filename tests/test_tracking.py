@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lightning_gen.tracking import record, write_text
+from lightning_gen.files import write_text
+from lightning_gen.tracking import record
 
 
 def fake(folder, stage="fit"):

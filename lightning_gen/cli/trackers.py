@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
-from lightning_gen.tracking import write_text
+from lightning_gen.files import write_text
 
 Tracker = Literal["csv", "tensorboard", "wandb"]
 

@@ -15,7 +15,9 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import callbacks as parts
-from lightning_gen.tracking import record, write_text
+from lightning_gen.capabilities import Likelihood
+from lightning_gen.files import write_text
+from lightning_gen.tracking import record
 
 from .checkpoints import read_checkpoint
 from .classes import class_error, import_classes
@@ -70,7 +72,8 @@ class GenerativeCLI(LightningCLI):
         extra: list[Callback] = [parts.Progress()]
         if fitting:
             extra = default_callbacks(self.run_dir, arguments.checkpoint_every)
-        extra.append(parts.BitsPerDim())  # leaves models without a likelihood alone
+        if isinstance(self.model, Likelihood):
+            extra.append(parts.BitsPerDim())
         extra = [c for c in extra if not any(type(c) is type(g) for g in given)]
         config["callbacks"] = [*given, *extra]
         config["default_root_dir"] = str(self.run_dir)

@@ -2,7 +2,7 @@
 
 import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before torchmetrics
 
-from .cache import cache_folder, load_statistics, save_statistics
+from .cache import load_statistics, save_statistics
 from .extractors import (
     DigitClassifier,
     Extractor,
@@ -24,7 +24,6 @@ __all__ = [
     "ModuleFeatures",
     "PlacedNoise",
     "SeededFeatures",
-    "cache_folder",
     "check_name",
     "extractor",
     "frechet_distance",

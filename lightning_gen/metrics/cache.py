@@ -15,14 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..files import cache_folder
+
 Key = Mapping[str, str | int]
-
-
-def cache_folder() -> Path:
-    """Where fetched weights and statistics of real images are kept."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = os.environ.get("LIGHTNING_GEN_CACHE") or Path(home) / "lightning_gen"
-    return Path(folder).expanduser()
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

@@ -15,9 +15,10 @@ from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..files import cache_folder
 from ..levels import from_levels
 from ..randomness import stream
-from .cache import cache_folder, digest_of, digest_of_file
+from .cache import digest_of, digest_of_file
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"

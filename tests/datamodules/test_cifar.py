@@ -46,7 +46,7 @@ def exact(tmp_path):
     return tmp_path
 
 
-def test_a_part_of_the_batches_is_served_channel_by_channel(exact, caplog):
+def test_a_part_of_the_batches_is_served_channel_by_channel_and_said(exact, capsys):
     before = snapshot(exact)
     data = CIFAR10(root=exact, val_size=0)
     data.prepare_data()
@@ -57,6 +57,7 @@ def test_a_part_of_the_batches_is_served_channel_by_channel(exact, caplog):
     assert labels.tolist() == [k % 6 for k in range(30)]
     assert data.source == "exact"
     assert snapshot(exact) == before
+    assert "cifar10" in capsys.readouterr().out.lower()
 
 
 def test_jpegs_come_in_the_order_of_their_index_with_the_official_classes(tmp_path):

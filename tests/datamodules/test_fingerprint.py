@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import MNIST, BinarizedMNIST, CelebA, Digits, ImageFolder, files
-from lightning_gen import metrics
+from datamodules import MNIST, BinarizedMNIST, CelebA, Digits, ImageFolder
+from lightning_gen import files
 
 from .test_photographs import save, write_celeba
 from .tiny import write_idx, write_mnist
@@ -109,7 +109,7 @@ def test_hashes_and_statistics_are_kept_in_one_folder(monkeypatch, variables, ex
         monkeypatch.delenv(name, raising=False)
     for name, value in {"HOME": "/home/me", **variables}.items():
         monkeypatch.setenv(name, value)
-    assert str(files.cache_folder()) == str(metrics.cache_folder()) == expected
+    assert str(files.cache_folder()) == expected
 
 
 def test_it_changes_with_one_pixel_of_mnist(tmp_path):

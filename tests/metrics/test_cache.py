@@ -2,8 +2,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lightning_gen.files import cache_folder
 from lightning_gen.metrics import load_statistics, save_statistics
-from lightning_gen.metrics.cache import cache_folder, statistics_path
+from lightning_gen.metrics.cache import statistics_path
 
 KEY = {"fingerprint": "abc", "split": "test", "features": "digits", "digest": "1234"}
 STATISTICS = {
