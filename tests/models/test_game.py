@@ -333,6 +333,8 @@ def test_wrong_arguments_are_refused_at_construction():
     ):
         with pytest.raises(ValueError):
             cls(**parts, **wrong)
+    with pytest.raises(ValueError, match="second derivatives"):
+        WGANGP(**parts, compile_networks=True)
     with pytest.raises(ValueError, match="must not have batch normalisation"):
         WGANGP(generator=TinyGenerator(), discriminator=TinyCritic(norm=True))
 

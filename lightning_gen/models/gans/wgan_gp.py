@@ -60,6 +60,11 @@ class WGANGP(LatentGAN):
                 "the critic of a gradient penalty must not have batch normalisation, which makes "
                 "an image's slope depend on the others; use norm: layer or norm: none"
             )
+        if self.compile_networks:
+            raise ValueError(
+                "a gradient penalty needs second derivatives, which compiled networks do not have; "
+                "leave compile_networks false"
+            )
         self.penalty_weight, self.one_sided = penalty_weight, one_sided
 
     def discriminator_loss(self, batch: Batch) -> Terms:
