@@ -53,6 +53,9 @@ class GenerativeCLI(LightningCLI):
         )
 
     def _parse_ckpt_path(self) -> None:
+        """Leaves the configuration as it is, where Lightning's would take the checkpoint's model."""
+
+    def before_instantiate_classes(self) -> None:
         """Finds the run folder and the checkpoint, which must be of the model that is configured."""
         config = self.config[self.config.subcommand]
         path = config.get("ckpt_path")
