@@ -5,7 +5,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -16,11 +16,12 @@ from lightning_gen.randomness import Noise
 
 from .batches import EvaluationBatches, GlobalBatches
 from .errors import DataError
-from .files import cores, default_root
+from .files import cores, default_root, say
 from .images import Encoded, Images, Splits
 
 __all__ = ["DataError", "ImageData", "flip"]
 
+NAMED = 10  # of corrupt images, how many are named at the end
 Pairs = tuple[Tensor, Tensor]  # images uint8 (B, C, H, W), labels (B,) or attributes (B, A)
 
 
@@ -40,6 +41,8 @@ class ImageData(LightningDataModule, ABC):
             Images that are in memory need none.
         seed: Of the order and of the augmentation; by default the run's.
         download: Whether to download what is missing.
+        on_corrupt: Where images are decoded: "fail" stops at one that cannot be; "skip" serves the
+            next one of its split in its place, each time, says so once, and lists it in `corrupt`.
     """
 
     name: str
@@ -58,6 +61,7 @@ class ImageData(LightningDataModule, ABC):
         num_workers: int | None = None,
         seed: int | None = None,
         download: bool = True,
+        on_corrupt: Literal["fail", "skip"] = "fail",
     ) -> None:
         super().__init__()
         for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -65,9 +69,12 @@ class ImageData(LightningDataModule, ABC):
                 raise ValueError(f"{name} must be at least 1 image over all devices, got {size}")
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers must not be negative, got {num_workers}")
+        if on_corrupt not in ("fail", "skip"):
+            raise ValueError(f"on_corrupt must be fail or skip, got {on_corrupt}")
         self.root = default_root() if root is None else Path(root)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.download = num_workers, download
+        self.on_corrupt = on_corrupt
         self.images_consumed = 0  # by training, over all processes
         self._seed = seed
         self._splits: Splits | None = None
@@ -95,7 +102,15 @@ class ImageData(LightningDataModule, ABC):
         """The parts of the data set, read when first needed."""
         if self._splits is None:
             self._splits = self.read()
+            if self.on_corrupt == "skip":
+                for images in self._encoded():
+                    images.skip_corrupt()
         return self._splits
+
+    def corrupt(self, split: str) -> list[str]:
+        """The images of a split that others took the place of so far; after `fit`, in any process."""
+        images = self._split(split)
+        return images.corrupt if isinstance(images, Encoded) else []
 
     def fingerprint(self, split: str = "test") -> str:
         """Twelve hex digits that change when anything about the served images of a split does."""
@@ -153,6 +168,17 @@ class ImageData(LightningDataModule, ABC):
         if stage == "fit" and trainer.global_step == 0:
             self.images_consumed = 0  # a new run; one that goes on loads its position after this
 
+    def teardown(self, stage: str) -> None:
+        if stage != "fit" or self.on_corrupt == "fail":
+            return
+        for images in self._encoded():
+            images.gather_corrupt()
+        names = [name for images in self._encoded() for name in images.corrupt]
+        if names:
+            more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+            shown = ", ".join(names[:NAMED]).encode(errors="backslashreplace").decode()
+            say(f"{self.name}: {len(names):,} corrupt, replaced by their neighbours: {shown}{more}")
+
     def train_dataloader(self) -> DataLoader:
         images = self.images("train" if self.splits.fit is None else "fit")
         rank, world = self._place()
@@ -189,6 +215,10 @@ class ImageData(LightningDataModule, ABC):
         if images is None:
             raise ValueError(f"a split is train, val or test, got {split}")
         return images
+
+    def _encoded(self) -> list[Encoded]:
+        """The splits that are decoded."""
+        return [images for images in self.splits if isinstance(images, Encoded)]
 
     def _place(self) -> tuple[int, int]:
         """The rank of this process and how many there are."""

@@ -13,14 +13,22 @@ import numpy as np
 import torch
 import torchvision
 from torch import Tensor
+from torchvision.datasets.utils import check_integrity, download_file_from_google_drive
 
+from .archives import unpack
 from .errors import DataError
-from .files import fetch, require, say
-from .images import Encoded, Files, Splits
+from .files import fetch, require, say, whole
+from .images import Encoded, Splits
 from .photographs import Photographs
+from .sources import Files
 
 ATTRIBUTES = 40
 UNKNOWN = -1
+NEEDED = {  # what is downloaded, and what it becomes
+    "img_align_celeba.zip": "img_align_celeba",
+    "list_attr_celeba.txt": "list_attr_celeba.txt",
+    "list_eval_partition.txt": "list_eval_partition.txt",
+}
 
 
 class CelebA(Photographs):
@@ -60,13 +68,8 @@ class CelebA(Photographs):
         return self.root / "celeba"
 
     def prepare_data(self) -> None:
-        needed = ("img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt")
-        if self.download and not all((self.folder / name).exists() for name in needed):
-            fetch(
-                self.name,
-                self.folder,
-                lambda: torchvision.datasets.CelebA(str(self.root), download=True),
-            )
+        if self.download and not all((self.folder / name).exists() for name in NEEDED.values()):
+            fetch(self.name, self.folder, self._download)
 
     def read(self) -> Splits:
         folder = require(self.name, self.folder / "img_align_celeba")
@@ -85,6 +88,17 @@ class CelebA(Photographs):
                 f"(served as {UNKNOWN})"
             )
         return Splits(*(self._part(folder, kept, known, part) for part in range(3)))
+
+    def _download(self) -> None:
+        for address, checksum, file in torchvision.datasets.CelebA.file_list:
+            if file not in NEEDED or (self.folder / NEEDED[file]).exists():
+                continue
+            path = self.folder / file
+            if not check_integrity(path, checksum):
+                with whole(path) as part:
+                    download_file_from_google_drive(address, part.parent, part.name, checksum)
+            if path.suffix == ".zip":
+                unpack(path, self.folder / NEEDED[file], below=NEEDED[file])
 
     def _part(
         self, folder: Path, kept: list[tuple[str, int]], known: dict[str, np.ndarray], part: int

@@ -6,7 +6,6 @@ References:
 """
 
 import io
-import lzma
 import pickle
 import tarfile
 from pathlib import Path
@@ -19,10 +18,11 @@ from torch import Tensor
 
 from lightning_gen.randomness import Noise
 
+from .archives import unpack
 from .base import ImageData, flip
 from .decoding import Decoder
 from .errors import DataError
-from .files import fetch, found, hold_out, md5, require, say
+from .files import content, download, fetch, found, hold_out, md5, require, say
 from .images import InMemory, Splits
 
 
@@ -49,11 +49,16 @@ class _Cifar(ImageData):
 
     def prepare_data(self) -> None:
         if self.download and found(*self.official) is None:
-            fetch(self.name, self.folder, lambda: self.original(str(self.folder), download=True))
+            fetch(self.name, self.folder, self._download)
 
     def read(self) -> Splits:
         self.source = "official"
         return self.cut(*read_batches(require(self.name, *self.official), self.original, True))
+
+    def _download(self) -> None:
+        archive = self.folder / self.original.filename
+        download(archive, self.original.tgz_md5, self.original.url)
+        unpack(archive, self.official[0], below=self.original.base_folder)
 
     def cut(self, train: InMemory, test: InMemory) -> Splits:
         """Holds images out of the training part, by default a tenth."""
@@ -207,12 +212,12 @@ def read_jpegs(path: Path) -> tuple[InMemory, InMemory]:
     """The images of an archive of `{train,test}/<class>/<index>.jpg`, in the order of the index."""
     members: dict[str, list[tuple[str, str, bytes]]] = {"train": [], "test": []}
     try:
-        with tarfile.open(fileobj=io.BytesIO(lzma.decompress(path.read_bytes()))) as archive:
+        with tarfile.open(fileobj=io.BytesIO(content(path)), mode="r:") as archive:
             for member in archive:
-                if member.isfile():
+                if member.isfile() and not member.issparse():
                     *_, part, label, index = member.name.split("/")
                     members[part].append((index, label, archive.extractfile(member).read()))  # type: ignore[union-attr]
-    except (lzma.LZMAError, tarfile.TarError, EOFError, KeyError, ValueError):
+    except (tarfile.TarError, EOFError, KeyError, ValueError):
         raise DataError(f"{path} is truncated or corrupt; replace it with a whole copy") from None
     return _decode_jpegs(path, members["train"]), _decode_jpegs(path, members["test"])
 

@@ -9,6 +9,7 @@
 """
 
 import struct
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -23,6 +24,22 @@ RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+BROKEN = (  # what Pillow raises, as the broken bytes lead it
+    OSError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    EOFError,
+    MemoryError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    Image.DecompressionBombError,
+)
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -65,10 +82,11 @@ class Decoder:
             image = open_image(data, where)
             ImageOps.exif_transpose(image, in_place=True)
             image = to_mode(image, MODES[self.channels], where)
-        except (OSError, SyntaxError, struct.error, EOFError, IndexError, MemoryError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"{where} cannot be decoded ({reason}); replace or remove it") from None
-        pixels = np.asarray(resize(self._centre(image, where), self.size, self.resample))
+            pixels = np.asarray(resize(self._centre(image, where), self.size, self.resample))
+        except DataError:
+            raise
+        except BROKEN as error:
+            raise undecodable(where, error) from None
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
     def __str__(self) -> str:
@@ -79,9 +97,17 @@ class Decoder:
         width, height = image.size
         side = min(width, height) if self.crop is None else self.crop
         if side > min(width, height):
-            raise DataError(f"{where} is {width}x{height}, too small for a crop of {side}")
+            raise DataError(
+                f"{where} is {width}x{height}, too small for a crop of {side}; remove it or crop less"
+            )
         left, top = (width - side) // 2, (height - side) // 2
         return image.crop((left, top, left + side, top + side))
+
+
+def undecodable(where: str, error: Exception) -> DataError:
+    """The sentence about an image that Pillow gave up on."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"{where} cannot be decoded ({reason}); replace or remove it")
 
 
 def open_image(data: bytes, where: str) -> Image.Image:
@@ -96,11 +122,15 @@ def open_image(data: bytes, where: str) -> Image.Image:
         if bands > 4:
             raise DataError(f"{where} has {bands} channels; at most 4 can be served") from None
         raise DataError(f"{where} is not an image that Pillow can read; remove it") from None
+    except BROKEN as error:
+        raise undecodable(where, error) from None
     if too_large:
         raise DataError(
             f"{where} has more than {Image.MAX_IMAGE_PIXELS} pixels, which may be a decompression "
             "bomb; make it smaller or remove it"
         )
+    if image.format == "EPS":  # Pillow would start Ghostscript
+        raise DataError(f"{where} is PostScript, which is a program; convert it or remove it")
     return image
 
 

@@ -64,6 +64,7 @@ def _examine_split(data: ImageData, split: str, original: Images) -> tuple[dict[
         sizes, modes = original.headers()
         facts["file_sizes"], facts["file_modes"] = dict(sizes.most_common(20)), dict(modes)
         facts["distinct_file_sizes"] = len(sizes)
+        facts["corrupt"] = original.corrupt
     return facts, torch.cat(hashes)
 
 
@@ -152,6 +153,8 @@ def as_text(report: dict[str, Any]) -> str:
                 f"  levels {levels['min']} to {levels['max']} ({levels['distinct']} distinct), "
                 f"mean {levels['mean']:.2f}, standard deviation {levels['std']:.2f}"
             )
+        if facts.get("corrupt"):
+            lines.append(f"  corrupt, and replaced by others: {len(facts['corrupt']):,}")
         for title in ("labels", "file_sizes", "file_modes"):
             if facts.get(title):
                 counts = Counter(facts[title])

@@ -2,8 +2,10 @@
 
 
 class DataError(ValueError):
-    """A file that is there and cannot be served. The message names it and says what to do."""
+    """A file that cannot be served. The message names it and says what to do."""
 
     def __init__(self, sentence: str) -> None:
         # A loader's worker wraps its traceback around the sentence; only the sentence is kept.
-        super().__init__(sentence.rstrip().rpartition("DataError: ")[2])
+        if sentence.startswith("Caught DataError in "):
+            sentence = sentence.rpartition(f"\n{__name__}.DataError: ")[2]
+        super().__init__(" ".join(sentence.splitlines()))

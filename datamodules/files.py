@@ -1,22 +1,33 @@
 """Reading files that may be compressed, and saying in one sentence what is missing or broken."""
 
+import bz2
+import contextlib
 import gzip
 import hashlib
+import io
 import lzma
 import os
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
+from torchvision.datasets.utils import check_integrity, download_url
 
 from lightning_gen.randomness import stream
 
 from .errors import DataError
+
+DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
 
 
 def default_root() -> Path:
@@ -56,7 +67,10 @@ def fetch(name: str, folder: Path, download: Callable[[], object]) -> None:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30.0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         download()
+    except DataError:
+        raise
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise FileNotFoundError(
@@ -67,15 +81,49 @@ def fetch(name: str, folder: Path, download: Callable[[], object]) -> None:
         socket.setdefaulttimeout(before)
 
 
-def content(path: Path) -> bytes:
-    """What is in a file, unpacked in memory if it is a .gz."""
+def download(path: Path, checksum: str, *addresses: str) -> None:
+    """Fetches a file, whole or not at all, from the first of its addresses that has it."""
+    if path.exists() and check_integrity(path, checksum):
+        return
+    for last, address in enumerate(addresses, 1 - len(addresses)):
+        try:
+            with whole(path) as part:
+                download_url(address, part.parent, part.name, checksum)
+            return
+        except (OSError, RuntimeError):
+            if last == 0:
+                raise
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file to write, which takes its place once it is written to the end."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def content(path: Path, most: int = 2**30) -> bytes:
+    """What is in a file, unpacked in memory if it is a .gz, .bz2 or .xz; at most so many bytes."""
+    pieces, count = [], 0
+    try:
+        with DECOMPRESSORS.get(path.suffix, io.FileIO)(path) as file:
+            while piece := file.read(2**20):
+                pieces.append(piece)
+                count += len(piece)
+                if count > most:
+                    raise DataError(
+                        f"{path} has more than {most:,} bytes once it is unpacked, as a "
+                        "decompression bomb does; get it from its publisher"
+                    )
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
         raise DataError(f"{path} is truncated or corrupt; replace it with a whole copy") from None
+    return b"".join(pieces)
 
 
 def md5(data: bytes) -> str:

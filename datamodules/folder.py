@@ -1,6 +1,7 @@
-"""Your own images: any folder of them."""
+"""Your own images: any folder of them, or a .zip."""
 
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from .errors import DataError
 from .files import default_root, hold_out, say
-from .images import Encoded, Files, Splits
+from .images import Encoded, Splits
 from .photographs import Photographs
+from .sources import Files, Source, Zip
 
 SUFFIXES = frozenset(
     [
@@ -43,7 +46,8 @@ class ImageFolder(Photographs):
     images are held out. Names that begin with a dot, and files that are no images, are passed over.
 
     Arguments:
-        root: The folder.
+        root: The folder, or a .zip that is read without unpacking it; a single folder around all
+            that is in the zip is passed over.
         size: Height and width of what is served, pixels.
         crop: See `Photographs`.
         resample: See `Photographs`.
@@ -75,7 +79,7 @@ class ImageFolder(Photographs):
         if root is None:
             raise ValueError("ImageFolder needs root, the folder that holds your images")
         super().__init__(size, crop, resample, channels, flip, in_memory, root=root, **kwargs)
-        if not self.root.is_dir() and (default_root() / self.root).is_dir():
+        if not self.root.exists() and (default_root() / self.root).exists():
             self.root = default_root() / self.root
         if val_size is not None and val_size < 0:
             raise ValueError(f"val_size must not be negative, got {val_size}")
@@ -83,7 +87,8 @@ class ImageFolder(Photographs):
             raise ValueError(f"test_size must be at least 1, got {test_size}")
         self.val_size, self.test_size = val_size, test_size
         self._depth = 0  # of the class folders below the root
-        self._keys = self._scan()
+        self._files, below = open_images(self.root)
+        self._keys = self._scan(below)
         self.label_names = self._classes()
         self.num_classes = len(self.label_names) if self.label_names else None
 
@@ -100,15 +105,8 @@ class ImageFolder(Photographs):
             train = train.subset(rest)
         return Splits(train, parts["val"], parts["test"])
 
-    def _scan(self) -> dict[str, list[str]]:
-        """The paths of each split, sorted, relative to the root."""
-        if not self.root.is_dir():
-            raise FileNotFoundError(f"{self.root} is not a folder; set root to that of your images")
-        below = sorted(find_images(self.root))
-        if not below:
-            raise FileNotFoundError(
-                f"{self.root} has no images; it should hold files such as .png or .jpg"
-            )
+    def _scan(self, below: list[str]) -> dict[str, list[str]]:
+        """The paths of each split, of all paths relative to the root."""
         first = {key.split(os.sep)[0] for key in below if os.sep in key}
         names = {part: known & first for part, known in PARTS.items()}
         if not names["train"]:
@@ -142,7 +140,33 @@ class ImageFolder(Photographs):
             number = {name: k for k, name in enumerate(self.label_names)}
             labels = torch.tensor([number[self._label(key)] for key in keys], dtype=torch.int64)
         encoded = np.array([os.fsencode(key) for key in keys], dtype=np.bytes_)
-        return Encoded(Files(self.root), encoded, self.decoder, labels)
+        return Encoded(self._files, encoded, self.decoder, labels)
+
+
+def open_images(root: Path) -> tuple[Source, list[str]]:
+    """The images of a folder or a zip, and their paths below it, sorted."""
+    if root.is_dir():
+        source: Source = Files(root)
+        names = sorted(find_images(root))
+    elif root.is_file() and zipfile.is_zipfile(root):
+        source = archive = Zip(root)
+        names = sorted(archive.names(is_image))
+    elif root.is_file():
+        raise DataError(
+            f"{root} is neither a folder nor a whole .zip; unpack it if it is another archive, and "
+            "set root to the folder of its images"
+        )
+    else:
+        raise FileNotFoundError(f"{root} is not a folder; set root to that of your images")
+    if not names:
+        raise FileNotFoundError(f"{root} has no images; it should hold files such as .png or .jpg")
+    return source, names
+
+
+def is_image(name: str) -> bool:
+    """Whether a path ends as those of images do, and no part of it is hidden."""
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return not hidden and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def find_images(root: Path) -> Iterator[str]:
@@ -156,5 +180,5 @@ def find_images(root: Path) -> Iterator[str]:
             if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in seen
         ]
         for file in files:
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES:
+            if is_image(file):
                 yield os.path.relpath(os.path.join(folder, file), root)

@@ -12,8 +12,9 @@ from typing import Any
 
 from .errors import DataError
 from .files import hold_out, say
-from .images import Encoded, Source, Splits
+from .images import Encoded, Splits
 from .photographs import Photographs
+from .sources import Source
 
 
 class LSUN(Photographs):
@@ -97,8 +98,16 @@ class Lmdb(Source):
             return list(transaction.cursor().iternext(values=False))
 
     def read(self, key: bytes) -> bytes:
-        with self.environment.begin() as transaction:
-            return transaction.get(key)
+        from lmdb import Error  # which is optional
+
+        try:
+            with self.environment.begin() as transaction:
+                data = transaction.get(key)
+        except Error as error:
+            raise OSError(None, str(error).partition("\n")[0]) from None
+        if data is None:
+            raise OSError(None, "the LMDB no longer has it")
+        return data
 
     def where(self, key: bytes) -> str:
         return f"{self.path}:{key.decode(errors='replace')}"

@@ -16,13 +16,12 @@ import numpy as np
 import torch
 import torchvision
 from torch import Tensor
-from torchvision.datasets.utils import download_url
 
 from lightning_gen.randomness import Noise, stream
 
 from .base import ImageData
 from .errors import DataError
-from .files import content, fetch, found, hold_out, md5, read_idx, require, say
+from .files import content, download, fetch, found, hold_out, md5, read_idx, require, say
 from .images import InMemory, Splits
 
 PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -50,7 +49,7 @@ class _IdxImages(ImageData):
     def prepare_data(self) -> None:
         missing = any(found(*self._paths(part)) is None for part in PARTS)
         if self.download and missing:
-            fetch(self.name, self.folder, lambda: self.original(str(self.root), download=True))
+            fetch(self.name, self.folder, self._download)
 
     def read(self) -> Splits:
         train, test = self._pairs("train"), self._pairs("t10k")
@@ -58,6 +57,11 @@ class _IdxImages(ImageData):
             say(f"{self.name}: a part of the data set, {len(train):,} + {len(test):,} images")
         kept, held = hold_out(len(train), self.val_size)
         return Splits(train.subset(kept), train.subset(held), test)
+
+    def _download(self) -> None:
+        for name, checksum in self.original.resources:
+            addresses = [f"{mirror}{name}" for mirror in self.original.mirrors]
+            download(self.folder / name, checksum, *addresses)
 
     def _pairs(self, part: str) -> InMemory:
         paths = [
@@ -162,7 +166,7 @@ class BinarizedMNIST(MNIST):
     def _download_static(self) -> None:
         for part, checksum in AMAT_MD5.items():
             path = self._amat(part)[0]
-            download_url(f"{AMAT_URL}/{path.name}", path.parent, path.name, checksum)
+            download(path, checksum, f"{AMAT_URL}/{path.name}")
 
 
 AMAT_URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist"

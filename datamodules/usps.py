@@ -5,7 +5,6 @@ References:
     | https://doi.org/10.1109/34.291440
 """
 
-import bz2
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torchvision
 from .base import ImageData
 from .digits import enlarge
 from .errors import DataError
-from .files import fetch, found, hold_out, require, say
+from .files import content, download, fetch, found, hold_out, require, say
 from .images import InMemory, Splits
 
 FILES = {"train": "usps.bz2", "test": "usps.t.bz2"}
@@ -74,9 +73,8 @@ class USPS(ImageData):
         return InMemory(pixels, torch.from_numpy(labels))
 
     def _download(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for train in (True, False):
-            torchvision.datasets.USPS(str(self.folder), train=train, download=True)
+        for address, name, checksum in torchvision.datasets.USPS.split_list.values():
+            download(self.folder / name, checksum, address)
 
 
 def read_h5(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -89,8 +87,10 @@ def read_h5(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         ) from None
     try:
         with h5py.File(path) as file:
+            if file[part]["data"].shape != (*file[part]["target"].shape, 256):
+                raise KeyError  # it may say that it is larger than the memory
             data, labels = file[part]["data"][:], file[part]["target"][:]
-    except (OSError, KeyError):
+    except (OSError, KeyError, AttributeError):
         raise DataError(f"{path} is truncated or corrupt; replace it with a whole copy") from None
     return np.round(2 * data.astype(np.float64) - 1, 3).astype(np.float32), labels.astype(np.int64)
 
@@ -98,7 +98,7 @@ def read_h5(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 def read_libsvm(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """The same from lines `label index:value ...`, labels from 1."""
     try:
-        rows = bz2.decompress(path.read_bytes()).decode().split("\n")
+        rows = content(path).decode().split("\n")
         numbers = [row.replace(":", " ").split() for row in rows if row]
         table = np.array(numbers, np.float32)
         values, labels = table[:, 2::2], table[:, 0].astype(np.int64) - 1

@@ -110,6 +110,7 @@ def damaged(data):
         (damaged(encoded(NOISE)), r"me\.jpg cannot be decoded"),
         (b"", r"me\.jpg is not an image that Pillow can read"),
         (b"<html>", r"me\.jpg is not an image that Pillow can read"),
+        (encoded(NOISE, "EPS"), r"me\.jpg is PostScript, which is a program; convert it"),
         (tiff(5), r"me\.jpg has 5 channels; at most 4"),
         (tiff(7), r"me\.jpg has 7 channels; at most 4"),
         (encoded(Image.new("F", (8, 6)), "TIFF"), r"me\.jpg has floating point levels"),
@@ -121,6 +122,21 @@ def test_what_cannot_be_served_is_named_in_one_sentence(data, sentence):
         Decoder()(data, "me.jpg")
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("name", ["Image.open", "ImageFile.ImageFile.load"])
+@pytest.mark.parametrize(
+    "error", [ValueError("a\nb"), KeyError("x"), ZeroDivisionError(), TypeError(), OSError(5, "x")]
+)
+def test_whatever_pillow_raises_is_one_sentence(monkeypatch, name, error):
+    def fail(*_, **__):
+        raise error
+
+    data = encoded(NOISE)
+    monkeypatch.setattr(f"PIL.{name}", fail)
+    with pytest.raises(DataError, match=r"me\.png cannot be decoded \(.+\); replace") as caught:
+        Decoder(1)(data, "me.png")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("limit", [3000, 2000])  # 4,800 pixels: a warning, and an error of Pillow

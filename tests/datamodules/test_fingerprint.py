@@ -55,7 +55,7 @@ def test_it_changes_when_a_file_does_though_the_hash_is_kept(folder, monkeypatch
     first = mark()
     read = []
     original = ImageFolder(folder).splits.train.source.__class__.read
-    monkeypatch.setattr("datamodules.images.Files.read", lambda *a: read.append(a) or original(*a))
+    monkeypatch.setattr("datamodules.sources.Files.read", lambda *a: read.append(a) or original(*a))
     assert mark() == first
     assert not read  # the hash was kept
     for path in folder.iterdir():

@@ -105,10 +105,10 @@ def test_missing_files_are_named_in_one_sentence(tmp_path, cls):
 
 @pytest.mark.parametrize("error", [URLError("no route"), RuntimeError("Error\nall mirrors")])
 def test_a_download_that_fails_says_so_in_one_sentence(tmp_path, monkeypatch, error):
-    def refuse(self):
+    def refuse(*_):
         raise error
 
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", refuse)
+    monkeypatch.setattr("datamodules.files.download_url", refuse)
     with pytest.raises(FileNotFoundError, match="could not be downloaded") as caught:
         MNIST(root=tmp_path).prepare_data()
     assert "\n" not in str(caught.value)
