@@ -14,6 +14,7 @@ BENCHMARKS = {
     "startup": "run.py's answers over importing torch",
     "ema": "averaging weights by a loop over state_dict over our averaging",
     "penalty": "a critic's step with a gradient penalty over one without",
+    "processes": "a step of two processes that stay equal over one of two that do not",
     "frechet": "the Fréchet distance by scipy's sqrtm and by torchmetrics over ours",
 }
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -11,14 +11,17 @@ from pytorch_lightning import Trainer
 from .files import write_text
 
 
-def publish(trainer: Trainer, values: Mapping[str, float]) -> None:
-    """Gives values to all loggers under `trainer.global_step`, with `images_seen`, and to monitors.
+def publish(trainer: Trainer, values: Mapping[str, float], step: int | None = None) -> None:
+    """Gives values to all loggers, with `images_seen`, and to monitors.
+
+    They stand under `step`, by default `trainer.global_step`.
 
     To be called on every process with the same values.
     """
     seen = float(getattr(trainer.lightning_module, "images_seen", 0))
+    step = trainer.global_step if step is None else step
     for logger in trainer.loggers:
-        logger.log_metrics({**values, "images_seen": seen}, step=trainer.global_step)
+        logger.log_metrics({**values, "images_seen": seen}, step=step)
     trainer._logger_connector._callback_metrics.update(
         {name: torch.tensor(value) for name, value in values.items()}
     )

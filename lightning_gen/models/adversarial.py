@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pytorch_lightning.overrides.distributed import _sync_module_states
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from .base import Batch, GenerativeModel, OptimizerCallable, SchedulerCallable
+from .processes import average
 
 # Scalars to log; "loss" is the one to minimise. A callable is evaluated when it is logged only.
 Terms = dict[str, Tensor | Callable[[], Tensor]]
@@ -87,7 +87,6 @@ class AdversarialModel(GenerativeModel):
         self.last_terms: dict[str, Tensor] = {}
         self._sides: list[_Side] = []
         self._scaler: torch.amp.GradScaler | None = None
-        self._several = False  # processes
 
     @abstractmethod
     def players(self) -> list[Player]:
@@ -105,12 +104,7 @@ class AdversarialModel(GenerativeModel):
         super().setup(stage)
         strategy = self.trainer.strategy
         self._scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        self._several = self.trainer.world_size > 1
-        if isinstance(strategy, DDPStrategy):
-            # DDP's wrapper raises where a backward leaves parameters unused, as each move does.
-            # We average gradients ourselves, in one piece, so equal weights to start with suffice.
-            strategy.configure_ddp = lambda: _sync_module_states(self)  # type: ignore[method-assign]
-        elif not isinstance(strategy, SingleDeviceStrategy):
+        if not isinstance(strategy, DDPStrategy | SingleDeviceStrategy):
             raise ValueError(
                 f"adversarial models run on one device or with strategy ddp, not with "
                 f"{type(strategy).__name__}"
@@ -143,13 +137,14 @@ class AdversarialModel(GenerativeModel):
         try:
             for side in movers:
                 self._differentiate(side, batch, observed)
+                if self._averages_gradients:
+                    self._average(side, last=side is movers[-1])
                 if self.schedule == "alternating":
                     self._step([side])
             if self.schedule == "simultaneous":
                 self._step(movers)
         finally:
             self._thaw()  # a later fit would leave out what is frozen
-        self._sync_buffers()
         self.turns += 1
         self.count_images(batch)
         if closes:
@@ -188,7 +183,6 @@ class AdversarialModel(GenerativeModel):
                 for name, value in terms.items():
                     value = (value() if callable(value) else value).detach() * share
                     sums[name] = sums[name] + value if name in sums else value
-        self._sync_gradients(side)
         self.last_terms.update({f"{side.player.name}/{name}": v for name, v in sums.items()})
 
     def _step(self, sides: list[_Side]) -> None:
@@ -230,32 +224,10 @@ class AdversarialModel(GenerativeModel):
             for parameter in side.parameters:
                 parameter.requires_grad = True
 
-    # Several processes
+    def _average(self, side: _Side, last: bool) -> None:
+        """Averages a player's gradient over processes; with the last one's, all running statistics.
 
-    def _sync_gradients(self, side: _Side) -> None:
-        if self._several:
-            self._all_reduce_mean([p.grad for p in side.parameters if p.grad is not None])
-
-    def _sync_buffers(self) -> None:
-        """Keeps running statistics equal, so that every process samples, and saves, the same."""
-        if self._several:
-            buffers = [
-                buffer
-                for side in self._sides
-                for network in side.player.networks
-                for buffer in network.buffers()
-                if buffer.is_floating_point()
-            ]
-            self._all_reduce_mean(buffers)
-
-    def _all_reduce_mean(self, tensors: list[Tensor]) -> None:
-        """Averages tensors over processes, all in one piece."""
-        if not tensors:
-            return
-        flat = torch._utils._flatten_dense_tensors(tensors)
-        torch.distributed.all_reduce(flat)
-        flat /= self.trainer.world_size
-        for tensor, mean in zip(
-            tensors, torch._utils._unflatten_dense_tensors(flat, tensors), strict=True
-        ):
-            tensor.copy_(mean)
+        So a turn has one collective for each move, and every process samples, and saves, the same.
+        """
+        gradients = [p.grad for p in side.parameters if p.grad is not None]
+        average([*gradients, *self._statistics] if last else gradients)

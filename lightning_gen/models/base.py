@@ -17,6 +17,7 @@ from ..nn import Average
 from ..randomness import Noise, seed_of
 from ..tracking import publish
 from .hardware import check_precision
+from .processes import leave_averaging_to, statistics
 
 Terms = dict[str, Tensor]  # scalars to log; "loss" is the one to minimise
 OptimizerCallable = Callable[[Iterable], torch.optim.Optimizer]
@@ -101,6 +102,8 @@ class GenerativeModel(LightningModule, ABC):
         self.latest: dict[str, float] = {}  # the values last logged, for progress bars
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self._averaged_at = 0
+        self._averages_gradients = False  # over several processes
+        self._statistics: list[Tensor] = []  # that training keeps, beside the weights
 
     @property
     @abstractmethod
@@ -155,10 +158,13 @@ class GenerativeModel(LightningModule, ABC):
                 f"{found or 'no labels'}; set num_classes of its network to agree"
             )
         if self.channels_last:
-            # Before DDP wraps the model: later, it hands out permuted gradients without a word.
+            # Before optimizers lay out their moments like the parameters.
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._averages_gradients = leave_averaging_to(self, self.trainer.strategy)
 
     def on_fit_start(self) -> None:
+        parts = [part for name, part in self.named_children() if name != "averages"]
+        self._statistics = statistics(parts) if self._averages_gradients else []
         if self.compile_networks:
             for network in self.children():
                 # With the default dynamic=None, torch 2.13 fails on the second shape it meets.
@@ -214,8 +220,8 @@ class GenerativeModel(LightningModule, ABC):
         """To be called once a training batch is done."""
         self.images_seen += batch.noise.total
 
-    def report(self, terms: Mapping[str, Tensor | float]) -> None:
-        """Logs values under the step of the trainer, in one transfer, on the first process.
+    def report(self, terms: Mapping[str, Tensor | float], step: int | None = None) -> None:
+        """Logs values under a step, by default the trainer's, in one transfer, on the first process.
 
         Lightning's own `log` costs more than a small step, on every step; this costs nothing
         between two calls.
@@ -228,4 +234,4 @@ class GenerativeModel(LightningModule, ABC):
             stacked = self.trainer.strategy.reduce(stacked, reduce_op="mean")
         values = stacked.tolist()
         self.latest = {**plain, **dict(zip(tensors, values, strict=True))}
-        publish(self.trainer, self.latest)
+        publish(self.trainer, self.latest, step)

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..optimizers import FusedAdam
 from ..randomness import Noise
 from .base import Batch, GenerativeModel, OptimizerCallable, SchedulerCallable, Terms
+from .processes import average
 
 
 class LikelihoodModel(GenerativeModel):
@@ -30,7 +31,6 @@ class LikelihoodModel(GenerativeModel):
         super().__init__(**kwargs)
         self.optimizer, self.scheduler = optimizer, scheduler
         self.last_terms: Terms = {}
-        self._reported_at = 0
         self._checked = False
 
     @abstractmethod
@@ -54,6 +54,8 @@ class LikelihoodModel(GenerativeModel):
 
     # Lightning's hooks
 
+    on_train_batch_end = None  # type: ignore[assignment]
+
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         if self.scheduler is None:
@@ -69,16 +71,19 @@ class LikelihoodModel(GenerativeModel):
         self.last_terms = {name: value.detach() for name, value in terms.items()}
         return terms["loss"]
 
+    def on_after_backward(self) -> None:
+        if self._averages_gradients and not self.trainer.fit_loop._should_accumulate():
+            gradients = (p.grad for p in self.parameters() if p.grad is not None)
+            average([*gradients, *self._statistics])
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        # Here, not at the end of the batch: by then callbacks may have saved a checkpoint.
+        # Here, not at the end of the batch: by then callbacks may have saved a checkpoint, which
+        # has to hold the averages and the log line of its step.
         self.update_averages()
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        step, every = self.trainer.global_step, self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if step % every == 0 and step != self._reported_at:
-            self._reported_at = step  # the micro-batches of a step report once
-            self.report({f"train/{name}": value for name, value in self.last_terms.items()})
+        step = self.trainer.global_step + 1  # Lightning counts this one a moment later
+        if step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.report({f"train/{name}": value for name, value in self.last_terms.items()}, step)
 
     def validation_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Checks the first images, and keeps the loop in which callbacks score the likelihood."""

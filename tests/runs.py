@@ -1,0 +1,155 @@
+"""Real runs of `fit` in processes of their own, which may be killed, and what they leave."""
+
+import csv
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs" / "digits").glob("*.yaml"))
+CLOCKED = {"images_per_second", "waiting_share", "peak_memory_gb"}
+TRAIN, BATCH = 56, 8  # images; seven batches an epoch
+
+
+def folder_of_digits(root: Path) -> Path:
+    """Scikit-learn's digits as files, in classes, some of them to train on and some held out."""
+    images, labels = load_digits(return_X_y=True)
+    for k in range(TRAIN + 24):
+        split = "train" if k < TRAIN else "val" if k < TRAIN + 12 else "test"
+        folder = root / split / str(labels[k])
+        folder.mkdir(parents=True, exist_ok=True)
+        levels = (images[k].reshape(8, 8) / 16 * 255).round().astype(np.uint8)
+        Image.fromarray(levels).resize((28, 28)).save(folder / f"{k:03d}.png")
+    for split in ("val", "test"):  # the same classes everywhere
+        for label in range(10):
+            (root / split / str(label)).mkdir(exist_ok=True)
+    return root
+
+
+def config_of(source: Path, data: Path, target: Path, workers: int = 0, **trainer: Any) -> Path:
+    """A config of the repository on a folder of few images, two epochs of them, logged each step."""
+    content = yaml.safe_load(source.read_text())
+    content.pop("checkpoint_every", None)
+    content["data"] = {
+        "class_path": "ImageFolder",
+        "init_args": {
+            "root": str(data),
+            "size": 28,
+            "channels": 1,
+            "flip": False,
+            "in_memory": False,
+            "batch_size": BATCH,
+            "num_workers": workers,
+        },
+    }
+    adversarial = "generator" in content["model"]["init_args"]
+    distance = {"n": 12, "extractor": "digits", "every_n_epochs": 1}
+    kept = {k: v for k, v in content["trainer"].items() if k == "gradient_clip_val"}
+    content["trainer"] = {
+        **kept,
+        "accelerator": "cpu",
+        "max_epochs": 2,
+        "max_steps": -1,
+        "log_every_n_steps": 1,
+        "limit_val_batches": 1,
+        "callbacks": [{"class_path": "FID", "init_args": distance}] if adversarial else [],
+        **trainer,
+    }
+    target.write_text(yaml.safe_dump(content))
+    return target
+
+
+def in_a_process(function: Callable[[], int | None], output: Path) -> int:
+    """Runs a function in a forked process; its exit code, or minus the signal that killed it."""
+    return ended(begun(function, output))
+
+
+def ended(pid: int) -> int:
+    """Waits for a process; its exit code, or minus the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def begun(function: Callable[[], int | None], output: Path) -> int:
+    """Begins a function in a forked process, which writes to a file; the process's number."""
+    sys.stdout.flush()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        os.setpgid(0, 0)
+        file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            setattr(sys, name, os.fdopen(number, "w", buffering=1))  # not pytest's
+        code = function() or 0
+    except BaseException:  # noqa: BLE001  # whatever it is, the process ends here
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def fit(
+    config: Path, run: Path, *arguments: str, die_at: int | None = None, dies: Any = None
+) -> int:
+    """`run.py fit` in a process of its own; it dies by SIGKILL after so many batches, if it is to."""
+    from callbacks import LastCheckpoint
+    from lightning_gen.cli import main
+
+    def child() -> int:
+        after = LastCheckpoint.on_train_batch_end
+
+        def dying(self: Any, trainer: Any, *rest: Any) -> None:
+            after(self, trainer, *rest)
+            if trainer.fit_loop.epoch_loop.batch_progress.total.processed == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        LastCheckpoint.on_train_batch_end = dying  # type: ignore[method-assign]
+        if dies:
+            dies()
+        return main(["fit", f"--config={config}", f"--run_dir={run}", *arguments])
+
+    return in_a_process(child, run.with_suffix(".log"))
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """What is logged, less what a clock or the machine says."""
+    with open(run / "metrics.csv", newline="") as file:
+        found = [
+            {k: v for k, v in row.items() if k not in CLOCKED and v} for row in csv.DictReader(file)
+        ]
+    return [row for row in found if set(row) - {"step", "images_seen"}]
+
+
+def state(run: Path) -> dict[str, Any]:
+    """All that the newest checkpoint holds, but where its logs and folders are."""
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return {k: v for k, v in content.items() if k not in ("logged", "recipe")}
+
+
+def differences(a: Any, b: Any, where: str = "") -> list[str]:
+    """Where two states are not the same bit for bit."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        found = [f"{where}.{key} is in one only" for key in a.keys() ^ b.keys()]
+        return found + [
+            d for key in a.keys() & b.keys() for d in differences(a[key], b[key], f"{where}.{key}")
+        ]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return [d for k, pair in enumerate(zip(a, b)) for d in differences(*pair, f"{where}[{k}]")]
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [f"{where} differs"]
+    return [] if a == b else [f"{where}: {a} and {b}"]

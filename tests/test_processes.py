@@ -1,0 +1,107 @@
+"""Two processes with half of each batch compute what one computes with all of it, for every model."""
+
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from pytorch_lightning import Callback, LightningModule
+
+from datamodules import Digits
+from lightning_gen.cli.classes import import_classes
+
+from .game import trainer, two_processes
+from .runs import CONFIGS
+
+SOURCES = {path.stem: yaml.safe_load(path.read_text())["model"] for path in CONFIGS}
+WITH_NORM = [name for name in SOURCES if "DCGAN" in str(SOURCES[name])]
+
+
+def built(name: str, normalised: bool) -> LightningModule:
+    """The model of a config in float64, without batch normalisation unless it is asked for."""
+    import_classes()
+    content = yaml.safe_load(yaml.safe_dump(SOURCES[name]))
+    for network in content["init_args"].values():
+        if isinstance(network, dict) and "DCGAN" in network["class_path"]:
+            network["init_args"]["width"] = 8
+            norm = network["init_args"].get("norm", "batch")
+            network["init_args"]["norm"] = norm if normalised or norm != "batch" else "none"
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningModule, "model", fail_untyped=False)
+    torch.manual_seed(0)
+    return parser.instantiate(parser.parse_object({"model": content})).model.double()
+
+
+class Collectives(Callback):
+    """Counts what a step does over processes beside its moves."""
+
+    def __init__(self) -> None:
+        self.each: list[int] = []
+
+    def on_train_start(self, trainer, model) -> None:
+        if trainer.world_size == 1:
+            return
+        self.calls = 0
+        for name in (
+            "all_reduce",
+            "broadcast",
+            "all_gather",
+            "reduce",
+            "barrier",
+            "all_gather_into_tensor",
+        ):
+            setattr(torch.distributed, name, self.counted(getattr(torch.distributed, name)))
+
+    def counted(self, function):
+        def call(*args, **kwargs):
+            self.calls += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    def on_train_batch_end(self, trainer, model, *_) -> None:
+        if trainer.world_size > 1:
+            allowed = sum(getattr(model, "moves", {"model": trainer.global_step}).values())
+            assert self.calls == allowed, f"{self.calls} collectives for {allowed} moves"
+
+
+def trained(name: str, normalised: bool, **kwargs) -> LightningModule:
+    from callbacks import LastCheckpoint
+
+    model = built(name, normalised)
+    counting = [] if normalised else [Collectives()]
+    folder = kwargs.pop("folder")
+    run = trainer(
+        precision="64-true",
+        max_epochs=1,
+        limit_train_batches=10,
+        limit_val_batches=0,
+        log_every_n_steps=1000,
+        enable_checkpointing=True,
+        callbacks=[*counting, LastCheckpoint(folder)],
+        **kwargs,
+    )
+    run.fit(model, Digits(size=28, batch_size=16))
+    return model
+
+
+def furthest(a: LightningModule, b: LightningModule) -> float:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return max((x.double() - y.double()).abs().max().item() for x, y in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOURCES)
+def test_two_processes_compute_what_one_computes(name, tmp_path):
+    one = trained(name, False, folder=tmp_path / "one")
+    two = trained(name, False, folder=tmp_path / "two", **two_processes())
+    assert furthest(one, built(name, False)) > 1e-4
+    assert furthest(one, two) <= 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_NORM)
+def test_two_processes_that_normalise_together_compute_what_one_computes(name, tmp_path):
+    one = trained(name, True, folder=tmp_path / "one")
+    pair = {**two_processes(), "sync_batchnorm": True}
+    two = trained(name, True, folder=tmp_path / "two", **pair)
+    assert furthest(one, two) <= 1e-6
