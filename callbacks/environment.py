@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightning_gen.files import write_text
+from lightning_gen.secrets import redact
 from lightning_gen.tracking import run_folder
 
 PACKAGES = (
@@ -25,7 +26,8 @@ PACKAGES = (
 class Environment(Callback):
     """Writes `environment.json` when a fit starts: versions, hardware, git commit and command.
 
-    A run that goes on keeps what it was made on before, under `earlier`.
+    The command is written without keys and tokens. A run that goes on keeps what it was made on
+    before, under `earlier`.
     """
 
     on_train_batch_start = None  # type: ignore[assignment]  # left out of a step
@@ -36,7 +38,7 @@ class Environment(Callback):
             return
         path = run_folder(trainer) / "environment.json"
         now: dict[str, Any] = {
-            "command": sys.argv,
+            "command": redact(sys.argv),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "git": git_state(Path(__file__).parent),
             "versions": versions(),

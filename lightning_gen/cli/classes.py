@@ -7,6 +7,9 @@ import pkgutil
 import re
 from typing import get_type_hints
 
+from . import TRUST
+from .allowed import refusal
+
 
 def import_classes() -> None:
     """Imports every model, network and optimizer, so that short names find them: no registry."""
@@ -27,6 +30,9 @@ def class_error(error: Exception) -> Exception:
         )
         what = f", starting with {why[1] or why[2]}" if why else ""
         return ValueError(f"the checkpoint's weights do not fit the configured networks{what}")
+    refused = refusal(message)
+    if refused:
+        return ValueError(f"{refused}; if you trust its code, add {TRUST[0]}")
     if type(error).__name__ != "ArgumentError" and "Does not validate against any" not in message:
         return error
     where = re.findall(r'[Pp]arser key "([\w.]+)"', message)

@@ -22,7 +22,7 @@ from datamodules import DATASETS
 from lightning_gen.capabilities import Likelihood, Sampler
 
 from .checkpoints import load_model
-from .classes import nearest
+from .classes import class_error, nearest
 from .train import print_scores, quieten
 
 METRICS = {"fid": Sampler, "bpd": Likelihood}
@@ -120,4 +120,7 @@ def data_of(config: Path, name: str | None, root: str | None) -> LightningDataMo
         content.setdefault("init_args", {})["root"] = root
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False)
-    return parser.instantiate(parser.parse_object({"data": content})).data
+    try:
+        return parser.instantiate(parser.parse_object({"data": content})).data
+    except Exception as error:
+        raise class_error(error) from error
