@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 def run_tool(command: str, arguments: Sequence[str]) -> None:
@@ -143,9 +143,32 @@ def evaluate(
     run(checkpoint, names, data, root, n=count, extractor=extractor, reference_split=split)
 
 
+def export(
+    checkpoint: Path,
+    network: str | None = None,
+    output: Path = Path("export"),
+    weights: Literal["averaged", "last"] = "averaged",
+) -> None:
+    """Writes networks of a checkpoint as NAME.safetensors and NAME.json, to be used without Lightning.
+
+    `lightning_gen.export.load_network` reads them.
+
+    Args:
+        checkpoint: A checkpoint written by `fit`.
+        network: Which networks, such as generator or encoder,decoder; by default all of the model.
+        output: The folder to write them into.
+        weights: The averaged weights where the model keeps them, or the last ones of training.
+    """
+    from .exporting import export as run
+
+    names = [name.strip() for name in network.split(",")] if network else []
+    run(checkpoint, names, output, averaged=weights == "averaged")
+
+
 TOOLS: dict[str, Callable[..., None]] = {
     "models": models,
     "data": data,
     "sample": sample,
     "evaluate": evaluate,
+    "export": export,
 }
