@@ -2,8 +2,9 @@
 
 import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
 
+from .agreement import Agreement
 from .bits_per_dim import BitsPerDim
-from .checkpoint import AtomicCheckpoints, LastCheckpoint
+from .checkpoint import AtomicCheckpoints, BestCheckpoints, LastCheckpoint
 from .curves import Curves
 from .environment import Environment
 from .fid import FID
@@ -16,7 +17,9 @@ from .throughput import Throughput
 
 __all__ = [
     "FID",
+    "Agreement",
     "AtomicCheckpoints",
+    "BestCheckpoints",
     "BitsPerDim",
     "Curves",
     "Environment",

@@ -1,7 +1,7 @@
 """Grids of images as files, and where else they are shown."""
 
 import math
-import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from PIL import Image
 from pytorch_lightning import Trainer
 from torch import Tensor
 
+from lightning_gen.files import write_bytes
 from lightning_gen.levels import to_levels
 from lightning_gen.tracking import run_folder
 
@@ -60,10 +61,9 @@ def check_suffix(path: Path) -> None:
 def save_picture(path: Path, levels: np.ndarray) -> None:
     """Writes levels (H, W, 3) as a picture that is never seen half-written."""
     check_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    Image.fromarray(levels).save(part, FORMATS[path.suffix.lower()])
-    os.replace(part, path)
+    encoded = BytesIO()
+    Image.fromarray(levels).save(encoded, FORMATS[path.suffix.lower()])
+    write_bytes(path, encoded.getvalue())
 
 
 def save_grid(images: Tensor, path: str | Path, columns: int | None = None) -> None:

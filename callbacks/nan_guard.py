@@ -62,8 +62,8 @@ class NaNGuard(Callback):
         last = last_checkpoint(trainer)
         kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
         return (
-            f"{what} is not finite at step {trainer.global_step}; {kept}: "
-            "go on from it with a smaller learning rate or with gradient clipping"
+            f"{what} is not finite at step {trainer.global_step}; {kept}; "
+            "take a smaller learning rate or clip gradients"
         )
 
 

@@ -46,7 +46,9 @@ class Periodic(Callback, ABC):
             print(f"no {type(self).__name__}: the model is no {' and no '.join(missing)}")
 
     def on_train_start(self, trainer: Trainer, model: LightningModule) -> None:
-        if self.at_start and trainer.global_step == 0:
+        if trainer.ckpt_path is not None:
+            self._last = trainer.global_step  # looked at before it was saved, if it was due
+        elif self.at_start and trainer.global_step == 0:
             self._look(trainer, model)
 
     def on_train_batch_end(self, trainer: Trainer, model: LightningModule, *_: Any) -> None:

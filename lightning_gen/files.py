@@ -1,21 +1,63 @@
 """Files that outlive a process: written whole or not at all, and where what is fetched is kept."""
 
+import contextlib
 import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file that is either the old one or the new one, whenever the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """See `write_text`."""
+    part = part_of(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(part, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            with contextlib.suppress(OSError):  # most often it has moved
+                part.unlink()
+
+
+def part_of(path: Path) -> Path:
+    """The hidden file beside a path in which this process writes what will take its place."""
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Adds to a file all of a text or, if there is no room for it, nothing."""
+    with writing(path), open(path, "ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            data = memoryview(text.encode())
+            while data:
+                data = data[file.write(data) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Has an OSError say in one sentence what could not be written, and why."""
     try:
-        with open(part, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.strerror is None:  # it says so already
+            raise
+        failure = type(error)(f"could not write {path}: {error.strerror}")
+        failure.errno = error.errno
+        raise failure from error
 
 
 def cache_folder() -> Path:

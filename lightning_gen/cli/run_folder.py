@@ -6,14 +6,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .cluster import agreed
+
 VARIABLE = "LIGHTNING_GEN_RUN_DIR"
 _made: list[Path] = []  # folders that this process made
 
 
-def choose_run_folder(config: Any, resuming: bool) -> Path:
+def choose_run_folder(config: Any, checkpoint: str | None) -> Path:
     """The folder of a run of `fit`: `--run_dir`, or a new runs/<data>-<model>/<id>.
 
-    The processes that Lightning launches inherit the choice through the environment.
+    The processes that Lightning launches inherit the choice through the environment; those that
+    torchrun launches ask its store.
 
     Raises:
         ValueError: If the folder holds a run already, and this one does not go on from it.
@@ -21,12 +24,16 @@ def choose_run_folder(config: Any, resuming: bool) -> Path:
     launched = os.environ.get(VARIABLE)
     if launched and os.environ.get("LOCAL_RANK", "0") != "0":
         return Path(launched)
-    if config.run_dir is None and resuming:
+    if config.run_dir is None and checkpoint is not None:
         raise ValueError("--ckpt_path goes on with a run, so --run_dir must name its folder")
-    folder = new_run_folder(run_name(config)) if config.run_dir is None else Path(config.run_dir)
+    if config.run_dir is None:
+        name = run_name(config)
+        folder = Path(agreed("run folder", lambda: str(new_run_folder(name))))
+    else:
+        folder = Path(config.run_dir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--run_dir {folder} is a file; name a folder")
-    if not resuming and (folder / "checkpoints" / "last.ckpt").exists():
+    if checkpoint is None and (folder / "checkpoints" / "last.ckpt").exists():
         raise ValueError(
             f"{folder} holds a run already: add --run_dir {folder} --ckpt_path last to go on with "
             "it, or choose another --run_dir"
@@ -58,9 +65,11 @@ def run_name(config: Any) -> str:
 
 def new_run_folder(name: str, root: Path = Path("runs")) -> Path:
     """A folder that no run has yet; its id is the time, to the second, and a number if need be."""
-    stem = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
-    if stem and stem != "none":
-        return root / name / stem  # every process of the job comes to the same
+    job = os.environ.get("SLURM_JOB_ID")
+    if job:
+        return (
+            root / name / job
+        )  # every process of the job comes to the same, and again if requeued
     stem = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
         folder = root / name / (stem if number == 0 else f"{stem}-{number}")

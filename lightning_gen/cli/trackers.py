@@ -2,38 +2,140 @@
 
 import csv
 import os
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
+from io import StringIO
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
-from lightning_gen.files import write_text
+from lightning_gen.files import append_text, write_text, writing
 
 Tracker = Literal["csv", "tensorboard", "wandb"]
 
 
-def loggers(run_dir: Path, trackers: Sequence[Tracker], resumed_at: int | None) -> list[Logger]:
+class Logged(TypedDict):
+    """How much of a run's logs a checkpoint covers."""
+
+    rows: int  # of metrics.csv
+    events: dict[str, int]  # TensorBoard's files and their bytes
+    seen: int  # the last step under which it has `images_seen`
+
+
+def loggers(run_dir: Path, trackers: Sequence[Tracker], logged: Logged | None) -> list[Logger]:
     """Loggers that write into the run folder.
 
     Arguments:
         run_dir: The run folder.
         trackers: Which of them; what is not installed is left out.
-        resumed_at: The step that the run goes on from, if it does.
+        logged: What the checkpoint that the run goes on from knows to be logged, if it does go on.
     """
     chosen: list[Logger] = []
     if "csv" in trackers:
-        chosen.append(RunLog(run_dir, resumed_at))
+        chosen.append(RunLog(run_dir, logged["rows"] if logged else 0))
     if "tensorboard" in trackers and find_spec("tensorboard"):
-        purge: dict[str, Any] = {} if resumed_at is None else {"purge_step": resumed_at + 1}
-        chosen.append(TensorBoardLogger(run_dir, name="", version="tensorboard", **purge))
+        if is_first():
+            cut_events(run_dir / "tensorboard", logged["events"] if logged else {})
+        threading.excepthook = _leave_to_the_main_thread
+        chosen.append(EventLog(run_dir, logged))
     if "wandb" in trackers and find_spec("wandb") and os.environ.get("WANDB_MODE") != "disabled":
         chosen.append(_wandb_logger(run_dir))
     return chosen
+
+
+class LogPositions(Callback):
+    """Has a checkpoint say how much is logged, so that a run that goes on leaves no gaps or doubles.
+
+    Arguments:
+        known: What the checkpoint that the run goes on from says; it stays so of trackers that are
+            left out this time.
+    """
+
+    def __init__(self, known: Logged | None = None) -> None:
+        self.logged: Logged = known or {"rows": 0, "events": {}, "seen": -1}
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLog):
+                self.logged["rows"] = logger.experiment.count
+            elif isinstance(logger, EventLog):
+                self.logged["events"], self.logged["seen"] = logger.sizes(), logger.seen
+        checkpoint["logged"] = dict(self.logged)
+
+
+def events(folder: Path) -> list[Path]:
+    """TensorBoard's files."""
+    return sorted(folder.glob("events.*"))
+
+
+def cut_events(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Leaves of TensorBoard's files, which are only ever added to, what a checkpoint knows of."""
+    for path in events(folder):
+        if path.name not in sizes:
+            path.unlink()
+        elif path.stat().st_size > sizes[path.name]:
+            os.truncate(path, sizes[path.name])
+
+
+class EventLog(TensorBoardLogger):
+    """TensorBoard's files; where one cannot be written, a run stops and says so in one sentence.
+
+    Arguments:
+        run_dir: The run folder.
+        logged: What is logged already, if the run goes on.
+    """
+
+    def __init__(self, run_dir: Path, logged: Logged | None = None) -> None:
+        super().__init__(run_dir, name="", version="tensorboard")
+        self.seen = logged.get("seen", -1) if logged else -1
+        self._goes_on = bool(logged and logged["events"])
+
+    def sizes(self) -> dict[str, int]:
+        """The files and their bytes, once all is in them."""
+        with writing(Path(self.log_dir)):
+            self.experiment.flush()
+        return {path.name: path.stat().st_size for path in events(Path(self.log_dir))}
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's, but once for the life of the run."""
+        if not self._goes_on:
+            super().log_hyperparams(*args, **kwargs)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """As Lightning's, which takes any error for one of the value; `images_seen` once a step."""
+        values = {k: v for k, v in metrics.items() if k != "images_seen" or step != self.seen}
+        if "images_seen" in values and step is not None:
+            self.seen = step
+        try:
+            super().log_metrics(values, step)
+        except ValueError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            with writing(Path(self.log_dir)):
+                raise error.__cause__ from None
+
+    def finalize(self, status: str) -> None:
+        """As Lightning's, but says nothing of its own about a run that fails."""
+        with suppress(*([OSError] if status == "failed" else [])):
+            super().finalize(status)
+
+
+def _leave_to_the_main_thread(failure: threading.ExceptHookArgs) -> None:
+    """Prints what ends a thread, but TensorBoard's, which hands its error to the next who writes."""
+    if type(failure.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(failure)
 
 
 class RunLog(CSVLogger):
@@ -41,17 +143,17 @@ class RunLog(CSVLogger):
 
     Arguments:
         run_dir: The run folder.
-        resumed_at: The step that the run goes on from; later rows, of steps that were lost, go.
+        rows: How many rows to keep. Later ones are of steps that were lost, and are made again.
     """
 
-    def __init__(self, run_dir: Path, resumed_at: int | None = None) -> None:
+    def __init__(self, run_dir: Path, rows: int = 0) -> None:
         super().__init__(run_dir, name="", version="", flush_logs_every_n_steps=1)
-        self._resumed_at = resumed_at
+        self._rows = rows
 
     @property
     def experiment(self) -> Any:
         if self._experiment is None:
-            self._experiment = _Rows(self.log_dir, self._resumed_at)
+            self._experiment = _Rows(self.log_dir, self._rows)
         return self._experiment
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
@@ -61,23 +163,49 @@ class RunLog(CSVLogger):
 class _Rows(ExperimentWriter):
     """The rows of `metrics.csv`."""
 
-    def __init__(self, log_dir: str, resumed_at: int | None) -> None:
-        self._resumed_at = resumed_at
+    def __init__(self, log_dir: str, rows: int) -> None:
+        self.count = rows
         super().__init__(log_dir)
+
+    def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics_dict, step)
+        self.count += 1
+
+    def save(self) -> None:
+        """As Lightning's, but rows are added as a whole or not at all, and tried only once."""
+        if not self.metrics:
+            return
+        path, text = Path(self.metrics_file_path), StringIO(newline="")
+        new_keys, rows = self._record_new_keys(), self.metrics
+        self.metrics = []
+        if new_keys and path.exists():
+            self._rewrite_with_new_header(self.metrics_keys)
+        writer = csv.DictWriter(text, fieldnames=self.metrics_keys)
+        if not path.exists():
+            writer.writeheader()
+        writer.writerows(rows)
+        append_text(path, text.getvalue())
 
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
-        if self._resumed_at is None or not path.exists():
+        if not path.exists() or self.count == 0:
             path.unlink(missing_ok=True)
+            self.count = 0
             return
         with open(path, newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [row for row in reader if int(row["step"]) <= self._resumed_at]
-            self.metrics_keys = list(reader.fieldnames or [])
-        with open(self.metrics_file_path, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
-            writer.writeheader()
-            writer.writerows(rows)
+            self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
+        self._rewrite_with_new_header(self.metrics_keys, self.count)
+
+    def _rewrite_with_new_header(self, fieldnames: list[str], rows: int | None = None) -> None:
+        """As Lightning's, but a kill leaves the old file or the new one."""
+        path, text = Path(self.metrics_file_path), StringIO(newline="")
+        with open(path, newline="") as file:
+            kept = list(islice(csv.DictReader(file), rows))
+        writer = csv.DictWriter(text, fieldnames=fieldnames)
+        writer.writeheader()
+        writer.writerows(kept)
+        write_text(path, text.getvalue())
+        self.count = len(kept) if rows is not None else self.count
 
 
 def _wandb_logger(run_dir: Path) -> Logger:

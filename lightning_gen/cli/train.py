@@ -16,13 +16,19 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import callbacks as parts
 from lightning_gen.capabilities import Likelihood
+from lightning_gen.checkpoints import newest_checkpoint, read_checkpoint, sweep
 from lightning_gen.files import write_text
+from lightning_gen.secrets import redact
+from lightning_gen.stopping import Stopped
 from lightning_gen.tracking import record
 
-from .checkpoints import read_checkpoint
+from . import without_flags
+from .checkpoints import require_model
 from .classes import class_error, import_classes
+from .cluster import fault, first_to_say, plugins
+from .recipe import Recipe, recipe_of, refuse_changes
 from .run_folder import choose_run_folder, existing_run_folder, forget_failed_start
-from .trackers import Tracker, is_first, loggers
+from .trackers import Logged, LogPositions, Tracker, is_first, loggers
 
 
 class GenerativeCLI(LightningCLI):
@@ -46,11 +52,38 @@ class GenerativeCLI(LightningCLI):
             help="Write RUN/checkpoints/last.ckpt every so many global steps; by default each epoch.",
         )
         parser.add_argument(
+            "--keep_best",
+            type=int,
+            default=1,
+            help="Keep so many checkpoints with the best scores beside the last one.",
+        )
+        parser.add_argument(
+            "--monitor",
+            type=str | None,
+            default=None,
+            help="The score they are judged by; by default the Frechet distance, else the likelihood.",
+        )
+        parser.add_argument(
+            "--allow_changes",
+            type=bool,
+            default=False,
+            help="Go on from a checkpoint that was made with another model, data or seed than these.",
+        )
+        parser.add_argument(
             "--trackers",
             type=list[Tracker],
             default=["csv", "tensorboard", "wandb"],
             help="Where values are logged. W&B is offline unless WANDB_API_KEY or WANDB_MODE=online is set.",
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses sys.argv, which keeps its flags, as Lightning starts further processes with it."""
+        self.config = parser.parse_args(without_flags(sys.argv[1:]))
+
+    def _dump_config(self) -> None:
+        super()._dump_config()
+        # From here come config.yaml and the hyper-parameters of checkpoints and loggers.
+        self.config_dump = redact(self.config_dump)
 
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration as it is, where Lightning's would take the checkpoint's model."""
@@ -58,15 +91,28 @@ class GenerativeCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Finds the run folder and the checkpoint, which must be of the model that is configured."""
         config = self.config[self.config.subcommand]
-        path = config.get("ckpt_path")
-        if self.config.subcommand == "fit":
-            self.run_dir = choose_run_folder(config, resuming=path is not None)
+        fitting, path = self.config.subcommand == "fit", config.get("ckpt_path")
+        if fitting:
+            self.run_dir = choose_run_folder(config, path)
         else:
             self.run_dir = existing_run_folder(config, path)
-        if path == "last":
-            path = str(self.run_dir / "checkpoints" / "last.ckpt")
-        self.resumed_at = None if path is None else _step_of(path, config.model.class_path)
-        config.ckpt_path = path
+        self._dump_config()
+        self.recipe = recipe_of(self.config_dump)
+        self.logged: Logged | None = None
+        folder = self.run_dir / "checkpoints"
+        if path == "auto":
+            path = "last" if any(folder.glob("*.ckpt")) else None
+        if path is not None:
+            path, content = (
+                newest_checkpoint(folder) if path == "last" else (path, read_checkpoint(path))
+            )
+            check_model(content, config.model.class_path, path)
+            if fitting and not config.allow_changes:
+                refuse_changes(content.get("recipe", {}), self.recipe, path)
+            if Path(path).resolve().parent == folder.resolve():
+                self.logged = content.get("logged")
+        config.ckpt_path = None if path is None else str(path)
+        config.weights_only = True
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         arguments = self.config[self.subcommand]
@@ -74,7 +120,9 @@ class GenerativeCLI(LightningCLI):
         given = _listed(config.get("callbacks"))
         extra: list[Callback] = [parts.Progress()]
         if fitting:
-            extra = default_callbacks(self.run_dir, arguments.checkpoint_every)
+            saving = (arguments.checkpoint_every, arguments.keep_best, arguments.monitor)
+            extra = default_callbacks(self.run_dir, *saving)
+            extra += [LogPositions(self.logged), Recipe(self.recipe)]
         if isinstance(self.model, Likelihood):
             extra.append(parts.BitsPerDim())
         extra = [c for c in extra if not any(type(c) is type(g) for g in given)]
@@ -82,27 +130,47 @@ class GenerativeCLI(LightningCLI):
         config["default_root_dir"] = str(self.run_dir)
         if config.get("logger") is None:
             config["logger"] = (
-                loggers(self.run_dir, arguments.trackers, self.resumed_at) if fitting else False
+                loggers(self.run_dir, arguments.trackers, self.logged) if fitting else False
             )
-        config["plugins"] = [*_listed(config.get("plugins")), parts.AtomicCheckpoints()]
+        config["plugins"] = [*_listed(config.get("plugins")), *plugins()]
         return super()._instantiate_trainer(config, callbacks)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except Stopped as stop:
+            if is_first():
+                print(f"{stop}; {self._how_to_go_on()}", file=sys.stderr, flush=True)
+            raise
         except SystemExit:
             if not self.trainer.interrupted:
                 raise
-            last = self.run_dir / "checkpoints" / "last.ckpt"
-            how = f"; go on with --run_dir {self.run_dir} --ckpt_path last" if last.exists() else ""
-            raise KeyboardInterrupt(
-                f"interrupted at step {self.trainer.global_step}{how}"
-            ) from None
+            step = self.trainer.global_step
+            raise KeyboardInterrupt(f"interrupted at step {step}; {self._how_to_go_on()}") from None
+        except Exception as error:
+            known = fault(error)
+            if known is not None or self.trainer.global_step:
+                (known or error).add_note(self._how_to_go_on(error))
+            if not first_to_say(str(known or error)):
+                (known or error).said = True  # type: ignore[attr-defined]  # for the command line
+            if known is None:
+                raise
+            raise known from error
+
+    def _how_to_go_on(self, error: Exception | None = None) -> str:
+        if not self.run_dir.is_dir():
+            return "the run folder was removed"
+        if not any((self.run_dir / "checkpoints").glob("*.ckpt")):
+            return "there is no checkpoint yet"
+        # The same run would come to the same numbers.
+        change = " --allow_changes true" if isinstance(error, ArithmeticError) else ""
+        return f"go on with --run_dir {self.run_dir} --ckpt_path last{change}"
 
     def before_fit(self) -> None:
         if is_first():
-            self._dump_config()
-            own = ("config", "run_dir", "ckpt_path", "weights_only")
+            for folder in (self.run_dir, self.run_dir / "samples"):
+                sweep(folder)  # of what a kill cut short
+            own = ("config", "run_dir", "ckpt_path", "weights_only", "allow_changes")
             content = {key: value for key, value in self.config_dump.items() if key not in own}
             write_text(self.run_dir / "config.yaml", yaml.safe_dump(content, sort_keys=False))
             sizes = ", ".join(
@@ -134,6 +202,9 @@ class GenerativeCLI(LightningCLI):
 
 def run_training(arguments: Sequence[str]) -> None:
     """Runs `fit`, `validate` or `test`.
+
+    Arguments:
+        arguments: The command and its options, flags included.
 
     Raises:
         ValueError: If the arguments or the configuration have a mistake, said in one sentence.
@@ -174,14 +245,19 @@ def print_scores(trainer: Trainer, folder: Path) -> None:
             print(f"result       {folder / 'result.json'}")
 
 
-def default_callbacks(run_dir: Path, checkpoint_every: int | None) -> list[Callback]:
+def default_callbacks(
+    run_dir: Path, checkpoint_every: int | None, keep_best: int = 1, monitor: str | None = None
+) -> list[Callback]:
     """What every run has; one that a config lists itself takes the place of its default."""
+    folder = run_dir / "checkpoints"
     return [
         parts.Progress(),
         parts.Environment(),
         parts.Throughput(),
         parts.NaNGuard(),
-        parts.LastCheckpoint(run_dir / "checkpoints", checkpoint_every),
+        parts.Agreement(),
+        parts.LastCheckpoint(folder, checkpoint_every),
+        parts.BestCheckpoints(folder, keep_best, monitor),
         parts.Curves(),
     ]
 
@@ -190,7 +266,11 @@ def quieten() -> None:
     """Leaves out what the libraries say on every run and nobody can act on."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     os.environ.setdefault("WANDB_SILENT", "true")
+    # Among what it says of the machine W&B has the command, keys included; environment.json has not.
+    os.environ.setdefault("WANDB_X_DISABLE_META", "true")
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of Lightning's own calls
+    saving = "pytorch_lightning.trainer.connectors.checkpoint_connector"  # a line for each checkpoint
+    logging.getLogger(saving).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*no pre-optimization state was saved.*")
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
@@ -205,15 +285,13 @@ def quieten() -> None:
     )
 
 
-def _step_of(path: str, class_path: str) -> int:
-    """The step of a checkpoint, which must be of the model that is configured."""
-    content = read_checkpoint(path)
-    found = content["hyper_parameters"]["_class_path"].split(".")[-1]
+def check_model(content: dict[str, Any], class_path: str, path: str | Path) -> None:
+    """Raises ValueError if a checkpoint is not of the model that is configured."""
+    found = require_model(content, path).split(".")[-1]
     if found != class_path.split(".")[-1]:
         raise ValueError(
             f"{path} is a checkpoint of {found}, but the config has {class_path.split('.')[-1]}"
         )
-    return content["global_step"]
 
 
 def _listed(value: Any) -> list[Any]:

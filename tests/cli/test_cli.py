@@ -207,7 +207,7 @@ BAD = {
         "the model makes images of shape (1, 28, 28) but the data has (1, 32, 32)",
     ),
     "missing checkpoint": (["sample", "--checkpoint=nosuch.ckpt"], "there is no checkpoint"),
-    "no checkpoint at all": (["sample", "--checkpoint", str(ROOT / "run.py")], "not a readable checkpoint"),
+    "no checkpoint at all": (["sample", "--checkpoint", str(ROOT / "run.py")], "is not a checkpoint"),
     "samples that are no picture": (
         ["sample", "--checkpoint=nosuch.ckpt", "--output=samples.txt"],
         "a picture's name ends in .png, .jpg, .jpeg, got samples.txt",
@@ -249,24 +249,7 @@ def test_a_damaged_checkpoint_is_refused(run, tmp_path, capsys):
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(whole[: len(whole) // 2])
     assert main(["sample", f"--checkpoint={damaged}"]) == 2
-    assert "not a readable checkpoint" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("key", ["generator", "generator_optimizer", "real_target"])
-def test_a_checkpoint_cannot_name_code_to_run(key, run, tmp_path, monkeypatch, capsys):
-    (tmp_path / "evil.py").write_text("open('ran', 'w')")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    value = "evil.Thing" if key == "real_target" else {"class_path": "evil.Thing"}
-    content["hyper_parameters"][key] = value
-    torch.save(content, "hostile.ckpt")
-    assert main(["sample", "--checkpoint=hostile.ckpt"]) == 2
-    assert "names evil.Thing, which is not a class of lightning_gen" in capsys.readouterr().err
-    content["hyper_parameters"]["_class_path"] = "evil.Thing"
-    torch.save(content, "hostile.ckpt")
-    assert main(["sample", "--checkpoint=hostile.ckpt"]) == 2
-    assert not (tmp_path / "ran").exists()
+    assert "damaged.ckpt is damaged" in capsys.readouterr().err
 
 
 def test_wandb_is_offline_unless_asked_for(tmp_path, monkeypatch):
