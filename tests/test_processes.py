@@ -64,10 +64,11 @@ class Collectives(Callback):
             assert self.calls == allowed, f"{self.calls} collectives for {allowed} moves"
 
 
-def trained(name: str, normalised: bool, **kwargs) -> LightningModule:
+def trained(name: str, normalised: bool, micro_batches: int = 1, **kwargs) -> LightningModule:
     from callbacks import LastCheckpoint
 
     model = built(name, normalised)
+    model.micro_batches = micro_batches
     counting = [] if normalised else [Collectives()]
     folder = kwargs.pop("folder")
     run = trainer(
@@ -105,3 +106,14 @@ def test_two_processes_that_normalise_together_compute_what_one_computes(name, t
     pair = {**two_processes(), "sync_batchnorm": True}
     two = trained(name, True, folder=tmp_path / "two", **pair)
     assert furthest(one, two) <= 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vae", "gan", "wgan_gp"])
+def test_gradients_are_averaged_once_for_all_micro_batches(name, tmp_path):
+    """As `Collectives` counts them."""
+    parts = {"accumulate_grad_batches": 2} if name == "vae" else {}
+    one = trained(name, False, folder=tmp_path / "one", micro_batches=2, **parts)
+    pair = {**parts, **two_processes()}
+    two = trained(name, False, folder=tmp_path / "two", micro_batches=2, **pair)
+    assert furthest(one, two) <= 1e-10

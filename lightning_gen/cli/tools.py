@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from json import dumps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Literal
 
 
 def run_tool(command: str, arguments: Sequence[str]) -> None:
@@ -47,6 +47,7 @@ def data(
     name: str,
     root: str | None = None,
     size: int | None = None,
+    on_corrupt: Literal["fail", "skip"] = "fail",
     output: Path = Path("data-report"),
 ) -> None:
     """Examines a data set: counts, sizes, modes, a contact sheet, duplicates, leakage.
@@ -55,6 +56,7 @@ def data(
         name: The data set: digits, mnist, fashion_mnist, binarized_mnist, usps, cifar10, cifar100, celeba, lsun, or folder.
         root: Where data sets lie, by default $LIGHTNING_GEN_DATA, else ./data; for `folder` the folder of images.
         size: Height and width to serve, where the data set has a choice.
+        on_corrupt: Whether to stop at an image that cannot be decoded, or to skip and list all such.
         output: Where the report and the contact sheet go.
     """
     import lightning_gen._torchvision  # noqa: F401
@@ -65,7 +67,7 @@ def data(
 
     if name not in DATASETS:
         raise ValueError(f"there is no data set {name}; {nearest(name, list(DATASETS))}")
-    given: dict[str, Any] = {"root": root, "size": size}
+    given: dict[str, Any] = {"root": root, "size": size, "on_corrupt": on_corrupt}
     module = DATASETS[name](**{key: value for key, value in given.items() if value is not None})
     examine(module, output)
     print((output / "report.txt").read_text(), end="")
