@@ -5,6 +5,7 @@ archive's comment. Other readers take no notice of it, and a file and its digest
 """
 
 import contextlib
+import difflib
 import hashlib
 import os
 import pickle
@@ -15,23 +16,29 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+
+from .files import part_of
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 MAGIC = b"lightning_gen sha256 "
 TRAILER = 2 + len(MAGIC) + 64  # bytes: the length of the comment, and the comment
 NO_COMMENT = b"\0\0"  # the comment's length, the last field of an archive without one
 ZIP, ZIP_END, END_SIZE = b"PK\x03\x04", b"PK\x05\x06", 22
-PIECE = 1 << 22  # bytes; fewer are hashed sooner than handed to a thread
-ABANDONED = 3600.0  # seconds without a byte, after which nobody writes a part any more
+PIECE = 1 << 21  # bytes that are written and hashed at a time
+ABANDONED = 3600.0  # seconds without a byte; another machine's process cannot be asked for
 
 
 class DamagedCheckpoint(ValueError):
     """A file that is not what was written, not a checkpoint, or more than data."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.add_note("take another checkpoint")
 
 
 def write_checkpoint(content: dict[str, Any], path: Path, keep_previous: bool = False) -> None:
@@ -65,48 +72,48 @@ def write_checkpoint(content: dict[str, Any], path: Path, keep_previous: bool = 
     _sync_folder(path.parent)
 
 
-def part_of(path: Path) -> Path:
-    """The hidden file beside a path in which this process writes what will take its place."""
-    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
-
-
 class _Hashed:
     """A file that hashes what is written to it, and keeps an error for later.
 
     Thrown into torch's writer, an error would come out as another, about positions in the file.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.digest = file, hashlib.sha256()
-        self.flush = file.flush
+    def __init__(self, file: BinaryIO, helper: Executor) -> None:
+        self.file, self.flush, self.helper = file, file.flush, helper
+        self.digest, self.waiting = hashlib.sha256(), 0
+        self.hashing: list[Future[None]] = []
         self.error: BaseException | None = None
 
     def write(self, data: memoryview) -> int:
         if self.error is None:
             try:
-                self._write(data)
+                for start in range(0, len(data), PIECE):
+                    self._write(data[start : start + PIECE])
             except BaseException as error:  # noqa: BLE001  # raised again after torch.save
                 self.error = error
+                wait(self.hashing)  # the bytes are torch's, which may free them after this
         return len(data)
 
-    def _write(self, data: memoryview) -> None:
-        if len(data) < PIECE:
-            self.digest.update(data)
-            self.file.write(data)
-            return
-        with ThreadPoolExecutor(1) as helper:  # waits in any case: the bytes are torch's to free
-            hashing = helper.submit(self.digest.update, data)
-            for start in range(0, len(data), PIECE):
-                self.file.write(data[start : start + PIECE])
-                if hasattr(os, "posix_fadvise"):  # lets the disk begin with what it has
-                    at = max(0, self.file.tell() - PIECE)
-                    os.posix_fadvise(self.file.fileno(), at, PIECE, os.POSIX_FADV_DONTNEED)
-            hashing.result()
+    def _write(self, piece: memoryview) -> None:
+        if len(piece) < PIECE:  # hashed sooner than handed over
+            self.digest.update(piece)
+        else:
+            self.hashing = [self.helper.submit(self.digest.update, piece)]
+        self.file.write(piece)
+        self.waiting += len(piece)
+        if self.waiting >= PIECE and hasattr(os, "posix_fadvise"):
+            # The disk begins now, not at the end, and what it has need not stay in memory.
+            with contextlib.suppress(OSError):  # a hint, which not all file systems take
+                os.posix_fadvise(self.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            self.waiting = 0
+        for each in self.hashing:
+            each.result()
 
 
 def _save(content: dict[str, Any], file: BinaryIO) -> None:
-    hashed = _Hashed(file)
-    torch.save(content, hashed)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as helper:
+        hashed = _Hashed(file, helper)
+        torch.save(content, hashed)  # type: ignore[arg-type]
     if hashed.error is not None:
         raise hashed.error
     file.seek(-len(NO_COMMENT), os.SEEK_END)
@@ -120,22 +127,25 @@ def _trailer(digest: str) -> bytes:
 
 
 def _replace_and_keep(part: Path, path: Path) -> None:
-    """Moves a new checkpoint to its place, then the old one, for that may not be whole."""
+    """Moves a new checkpoint to its place and then the old one, which may be damaged."""
     previous = path.with_name(PREVIOUS)
     kept = part_of(previous)
     try:
         kept.unlink(missing_ok=True)  # of a process that had this number
         os.link(path, kept)
     except OSError:  # a file system without links
-        kept = previous
-        os.replace(path, kept)
-    os.replace(part, path)
-    os.replace(kept, previous)
+        os.replace(path, previous)
+        os.replace(part, path)
+        return
+    try:
+        os.replace(part, path)
+        os.replace(kept, previous)
+    finally:
+        kept.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a move last through a loss of power."""
-    with contextlib.suppress(OSError):  # not every file system can; either file is whole
+    with contextlib.suppress(OSError):  # for a loss of power; not every file system can
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -144,10 +154,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _unwritten(path: Path, error: OSError) -> OSError:
-    """What to say of a checkpoint that could not be written."""
     folder = next(each for each in path.absolute().parents if os.path.isdir(each))
     free = shutil.disk_usage(folder).free / 1e6
-    whole = os.path.exists(path) or os.path.exists(path.with_name(PREVIOUS))
+    whole = any(os.path.exists(each) for each in (path, path.with_name(PREVIOUS)))
     old = "the checkpoint before it is whole" if whole else "there is none before it"
     why = error.strerror or error
     failure = OSError(f"could not write {path}: {why}, with {free:,.1f} MB free; {old}")
@@ -165,7 +174,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         DamagedCheckpoint: If it is damaged, of another kind or wants to run code.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no checkpoint {path}")
+        near = difflib.get_close_matches(str(path), map(str, Path(path).parent.glob("*.ckpt")), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"name a file, as RUN/checkpoints/{LAST}"
+        raise FileNotFoundError(f"there is no checkpoint {path}; {hint}")
     with open(path, "rb") as file:
         try:
             head = file.read(len(ZIP))
@@ -191,8 +202,8 @@ def _verify(file: BinaryIO, head: bytes) -> None:
         if trailer != _trailer(_digest(file, size - TRAILER)):
             raise DamagedCheckpoint("is damaged: its bytes are not those that were written")
     elif head.startswith(ZIP):
-        end = trailer[-END_SIZE:]  # a changed byte in a comment of ours makes it another's
-        if not (end.startswith(ZIP_END) and end.endswith(NO_COMMENT)):
+        # A changed byte in a comment of ours makes it another's.
+        if trailer[-END_SIZE:][:4] != ZIP_END or not trailer.endswith(NO_COMMENT):
             raise DamagedCheckpoint("is damaged: its end is missing or changed")
         _verify_foreign(file)
 
@@ -223,15 +234,14 @@ def _verify_foreign(file: BinaryIO) -> None:
 
 
 def _load(file: BinaryIO, head: bytes) -> Any:
-    """What torch.load makes of a file, data only."""
     file.seek(0)
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=False)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # torch's have no common base either
-        if code := re.search(r"GLOBAL (\S+)|TorchScript", str(error)):
-            reason = f"wants to run code: it names {code[1] or code[0]}"
+        if code := re.search(r"GLOBAL (\S+)", str(error)):
+            reason = f"wants to run code: it names {code[1]}"
         elif head.startswith(ZIP) and isinstance(error, pickle.UnpicklingError):
             reason = "wants to run code: it holds more than tensors and plain values"
         elif head.startswith(b"\x80"):
@@ -241,10 +251,11 @@ def _load(file: BinaryIO, head: bytes) -> Any:
         raise DamagedCheckpoint(reason) from error
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The newest whole checkpoint of a folder and its content; damaged ones are named on stderr.
+def newest_checkpoint(folder: Path, quiet: bool = False) -> tuple[Path, dict[str, Any]]:
+    """The newest whole checkpoint of a folder and its content.
 
     The last one, or else the one before it, or else that of the highest step among all others.
+    Damaged ones are named on stderr, unless it is to be `quiet`.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -256,17 +267,16 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
         whole = _whole([folder / name for name in names], damaged)
         if newest := max(whole, key=lambda each: each[0], default=None):
             step, path, content = newest
-            if damaged:
+            if damaged and not quiet:
                 on = f"going on from {path.name} of step {step}"
                 print("; ".join([*damaged, on]), file=sys.stderr)
             return path, content
     if damaged:
         raise DamagedCheckpoint(f"no checkpoint in {folder} is whole: {'; '.join(damaged)}")
-    raise FileNotFoundError(f"there is no checkpoint in {folder}")
+    raise FileNotFoundError(f"there is no checkpoint in {folder}; --ckpt_path auto begins anew")
 
 
 def _whole(paths: Iterable[Path], damaged: list[str]) -> Iterator[tuple[int, Path, dict[str, Any]]]:
-    """Those of some checkpoints that are there and whole, with their steps."""
     for path in paths:
         try:
             content = read_checkpoint(path)
@@ -285,7 +295,6 @@ def sweep(folder: Path) -> int:
     for part in folder.glob(".*.part"):
         with contextlib.suppress(OSError):  # swept by another process, or not ours to remove
             ours = here.fullmatch(part.name)
-            # Another machine's process cannot be asked for.
             old = time.time() - part.stat().st_mtime > ABANDONED
             if old or (ours and not _alive(int(ours[1]))):
                 part.unlink()

@@ -6,7 +6,6 @@ which arguments, and what else is known of them; its `sha256` is that of the fil
 
 import importlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from hashlib import sha256
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from .files import write_text
+from .files import write_bytes, write_text
 
 ROOMS = ("lightning_gen.networks.", "lightning_gen.nn.")
 
@@ -72,7 +71,7 @@ def save_network(
     content = save(tensors, {"format": "pt"})
     description = {**kept, **about, "sha256": sha256(content).hexdigest()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_bytes(path, content)
+    write_bytes(path, content)
     # Last, so that an export that was cut short is refused: its digest is missing or another's.
     write_text(path.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
 
@@ -165,16 +164,3 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _kind(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file that is either the old one or the new one, whenever the process dies."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

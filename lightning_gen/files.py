@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,31 @@ def write_bytes(path: Path, data: bytes) -> None:
 def part_of(path: Path) -> Path:
     """The hidden file beside a path in which this process writes what will take its place."""
     return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
+
+
+def link(source: Path, target: Path) -> None:
+    """Gives a file a second name, in the place of what may be there; a copy where there are no links."""
+    part = part_of(target)
+    with writing(target):
+        part.unlink(missing_ok=True)
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+        try:
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)  # also where both were one file already
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, or says in one sentence why not."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"the folder {path} cannot be made: {error.strerror}; name another"
+        ) from error
 
 
 def append_text(path: Path, text: str) -> None:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lightning_gen import export
 from lightning_gen.export import load_network, save_network
 from lightning_gen.networks.causal import GatedCausalStack
 from lightning_gen.networks.dcgan import DCGANGenerator
@@ -258,7 +257,7 @@ def test_an_export_that_was_cut_short_is_refused_and_can_be_made_again(at, path,
 
     new = generator()
     with monkeypatch.context() as context:
-        context.setattr(export.os, "replace", die)
+        context.setattr(os, "replace", die)
         with pytest.raises(OSError, match="no space left"):
             save_network(new, path, DCGAN, {})
     assert sorted(p.suffix for p in path.parent.iterdir()) == [".json", ".safetensors"]
