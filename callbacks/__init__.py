@@ -3,8 +3,9 @@
 import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
 
 from .agreement import Agreement
+from .best import BestCheckpoints
 from .bits_per_dim import BitsPerDim
-from .checkpoint import AtomicCheckpoints, BestCheckpoints, LastCheckpoint
+from .checkpoint import AtomicCheckpoints, LastCheckpoint
 from .curves import Curves
 from .environment import Environment
 from .fid import FID

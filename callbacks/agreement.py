@@ -6,6 +6,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+PIECE = 1 << 22  # elements
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -40,6 +41,10 @@ class Agreement(Callback):
 
 def fingerprint(tensor: Tensor) -> Tensor:
     """A number, int64, that changes with the bits of a tensor, but for a rare coincidence."""
-    bits = tensor.detach().contiguous().view(-1).view(BITS[tensor.element_size()]).long()
-    places = torch.arange(1, len(bits) + 1, device=bits.device)
-    return (bits * (places % 8191 + 1)).sum()
+    plain = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    bits = plain.detach().contiguous().view(-1).view(BITS[plain.element_size()])
+    total = torch.zeros((), dtype=torch.int64, device=bits.device)
+    for number, piece in enumerate(bits.split(PIECE)):  # sums of a few pieces' size at a time
+        places = torch.arange(1, len(piece) + 1, device=bits.device) + number
+        total += (piece.long() * (places % 8191 + 1)).sum()
+    return total

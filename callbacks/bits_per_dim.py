@@ -15,7 +15,7 @@ from lightning_gen.levels import from_levels
 from lightning_gen.metrics import PlacedNoise
 from lightning_gen.tracking import publish, record
 
-from .data import conditions, data_module, placed_batches
+from .data import check_split, conditions, data_module, placed_batches
 from .periodic import Periodic
 
 
@@ -46,7 +46,7 @@ class BitsPerDim(Periodic):
         super().__init__(every_n_epochs, every_n_steps, at_start)
         if importance_samples is not None and importance_samples < 1:
             raise ValueError(f"importance_samples must be at least 1, got {importance_samples}")
-        self.split, self.test_split = split, test_split
+        self.split, self.test_split = check_split(split), check_split(test_split)
         self.importance_samples = importance_samples
 
     def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:

@@ -1,26 +1,19 @@
-"""Checkpoints that are whole or not there at all: the newest, the one before it, and the best."""
+"""Checkpoints that are whole or not there at all: the newest, and the one before it."""
 
-import math
-import os
-import re
-import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loops.evaluation_loop import RestartStage
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
-from lightning_gen.checkpoints import read_checkpoint, sweep, write_checkpoint
+from lightning_gen.checkpoints import LAST, read_checkpoint, sweep, write_checkpoint
+from lightning_gen.files import link
 from lightning_gen.stopping import Stopped
 
-from .periodic import Periodic
 from .signals import Signals
-
-LAST = "last.ckpt"
 
 
 class LastCheckpoint(Checkpoint):
@@ -41,11 +34,16 @@ class LastCheckpoint(Checkpoint):
         if every is not None and every < 1:
             raise ValueError(f"checkpoint_every must be at least 1 step, got {every}")
         self.folder, self.every = Path(folder), every
+        self._reset()
+
+    def _reset(self) -> None:
         self.signals = Signals()
-        self._at = (0, 0)  # the step and the batch of the newest checkpoint
+        self._at = (-1, -1)  # the step and the batch of the newest checkpoint
+        self._ours = False  # whether that is `last.ckpt`
         self._validates = False  # whether a validation comes next
-        self._stale = False  # whether anything but training has happened since
         self._wrote = False
+        self.ended = False  # whether it has what was found when training was over
+        self._stops = False  # whether training is to stop once gradients have accumulated
 
     @property
     def path(self) -> Path:
@@ -54,19 +52,18 @@ class LastCheckpoint(Checkpoint):
 
     def holds(self, trainer: Trainer) -> bool:
         """Whether the newest checkpoint has the weights as they are."""
-        return self.path.exists() and self._at == _place(trainer)
+        return self._ours and self._at == _place(trainer)  # the same on all processes
 
     # Lightning's hooks
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            if trainer.is_global_zero and self.folder.is_dir():
-                sweep(self.folder)
+            self._reset()
+            self._begin(trainer)
             # Lightning's would take the signals, to exit with 0 or to hang.
             trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.signals = Signals()
         self.signals.install(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,11 +72,14 @@ class LastCheckpoint(Checkpoint):
             loop = trainer.fit_loop.epoch_loop.val_loop
             loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION
             self._validates = False
+        self.ended = False
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         loop = trainer.fit_loop
-        if loop._should_accumulate():
-            return  # gradients are in no checkpoint
+        if loop._should_accumulate():  # these gradients are in no checkpoint
+            self._stops, trainer.should_stop = self._stops or trainer.should_stop, False
+            return
+        trainer.should_stop = trainer.should_stop or self._stops
         self.signals.working()
         if not _validation_is_due(trainer):
             step = trainer.global_step
@@ -89,20 +89,21 @@ class LastCheckpoint(Checkpoint):
             self._end_step(trainer, due or (ends and _epoch_is_cut(trainer)))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+        fits = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if fits and not trainer.fit_loop._should_accumulate():
             self._validates = _validation_is_due(trainer)  # and not only for training to end
             self._end_step(trainer, due=True)
             self._validates = False
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stale = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every is None and self._at != _place(trainer):
             self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not _epoch_is_cut(trainer) and (self._stale or self._at != _place(trainer)):
+        # An epoch that is cut was saved in its middle: now Lightning takes it for a whole one.
+        cut = _epoch_is_cut(trainer) and not trainer.fit_loop._should_accumulate()
+        if not cut:
+            self.ended = True
             self.save(trainer)
 
     def on_exception(
@@ -114,11 +115,12 @@ class LastCheckpoint(Checkpoint):
         self.signals.restore()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"at": list(self._at), "validates": self._validates}
+        return {"at": list(self._at), "validates": self._validates, "ended": self.ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._at = (state_dict["at"][0], state_dict["at"][1])
         self._validates = state_dict["validates"]
+        self.ended = state_dict["ended"]
 
     @property
     def state_key(self) -> str:
@@ -128,79 +130,27 @@ class LastCheckpoint(Checkpoint):
         """Writes the newest checkpoint now. To be called on all processes."""
         if self._wrote and trainer.is_global_zero and not self.folder.is_dir():
             raise FileNotFoundError(f"{self.folder} was removed while the run went on")
-        self._at, self._stale = _place(trainer), False
+        self._at = _place(trainer)
         trainer.save_checkpoint(self.path)
-        self._wrote = True
+        self._wrote = self._ours = True
+
+    def _begin(self, trainer: Trainer) -> None:
+        """Makes what the run goes on from the newest, and sweeps what killed processes left."""
+        source = trainer.ckpt_path
+        self._ours = source is not None and Path(source).absolute().parent == self.folder.absolute()
+        if trainer.is_global_zero and self.folder.is_dir():
+            sweep(self.folder)
+            if self._ours and Path(str(source)).name != LAST:
+                link(Path(str(source)), self.path)  # newer ones are damaged, or not wanted
 
     def _end_step(self, trainer: Trainer, due: Any) -> None:
         number = self.signals.due()
         if (due or number) and not self.holds(trainer):
             self.save(trainer)
         if number:
-            raise Stopped(number, trainer.global_step)
+            raise Stopped(number, trainer.global_step, self.signals.quiet)
         if self.holds(trainer):
             self.signals.saved(trainer.global_step)
-
-
-class BestCheckpoints(Checkpoint):
-    """Keeps the checkpoints with the lowest scores, `best-<score>-<value>-step-<step>.ckpt`.
-
-    The names are all that it goes by, so a run that goes on knows them.
-
-    Arguments:
-        folder: Where to write.
-        keep: How many; 0 keeps none.
-        monitor: The score, such as `fid/digits@2000`; by default the first Frechet distance that is
-            published, else the first likelihood.
-    """
-
-    on_train_batch_start = None  # type: ignore[assignment]  # left out of a step
-
-    def __init__(self, folder: str | Path, keep: int = 1, monitor: str | None = None) -> None:
-        if keep < 0:
-            raise ValueError(f"keep_best must not be negative, got {keep}")
-        self.folder, self.keep, self.monitor = Path(folder), keep, monitor
-        self._seen: object = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        if not any(isinstance(c, Periodic) and c.every_n_steps for c in callbacks):
-            self.on_train_batch_end = None  # type: ignore[method-assign, assignment]
-        self._seen = trainer.callback_metrics.get(self._key(trainer))  # of other weights
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        self._look(trainer)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._look(trainer)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look(trainer)
-        scores = trainer.callback_metrics
-        if self.keep and self.monitor and self.monitor not in scores and trainer.is_global_zero:
-            print(f"no best checkpoint: {self.monitor} is none of {', '.join(sorted(scores))}")
-
-    def _look(self, trainer: Trainer) -> None:
-        """Keeps the present weights if their score is new and among the best."""
-        scores = trainer.callback_metrics
-        key = self._key(trainer)
-        if not self.keep or key not in scores or scores[key] is self._seen:
-            return
-        self._seen, value = scores[key], scores[key].item()
-        stem = f"best-{re.sub(r'[^A-Za-z0-9@.]+', '-', key)}-"
-        kept = {path: value_of(path) for path in self.folder.glob(f"{stem}*.ckpt")}
-        path = self.folder / f"{stem}{value:.6g}-step-{trainer.global_step}.ckpt"
-        worst = sorted(kept.values())[self.keep - 1 :][:1]
-        if not math.isnan(value) and path not in kept and (not worst or value <= worst[0]):
-            keep_state(trainer, path)
-            kept[path] = value
-        if trainer.is_global_zero:  # a kill may have left one more as well
-            for each in sorted(kept, key=lambda each: kept[each])[self.keep :]:
-                each.unlink(missing_ok=True)
-
-    def _key(self, trainer: Trainer) -> str:
-        return self.monitor or main_score(trainer.callback_metrics)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -220,41 +170,20 @@ class AtomicCheckpoints(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
-def main_score(scores: dict[str, torch.Tensor]) -> str:
-    """The score by which a model is judged where nobody says: its samples', else its likelihood."""
-    return next((key for kind in ("fid/", "nll/") for key in scores if key.startswith(kind)), "")
-
-
-def value_of(path: Path) -> float:
-    """The score in the name of one of the best checkpoints."""
-    found = re.search(r"-(-?[\d.]+(?:e[+-]?\d+)?|-?inf)-step-\d+\.ckpt$", path.name)
-    return float(found[1]) if found else math.inf
-
-
-def keep_state(trainer: Trainer, path: Path) -> None:
-    """A checkpoint of the present weights under another name: a link, where there is one already."""
-    last = [c for c in trainer.checkpoint_callbacks if isinstance(c, LastCheckpoint)]
-    if not last or not last[0].holds(trainer):
-        trainer.save_checkpoint(path)
-    elif trainer.is_global_zero:
-        part = path.with_name(f".{path.name}.part")
-        part.unlink(missing_ok=True)
-        try:
-            os.link(last[0].path, part)
-        except OSError:  # a file system without links
-            shutil.copyfile(last[0].path, part)
-        os.replace(part, path)
-
-
 def _validation_is_due(trainer: Trainer) -> bool:
-    """Whether the schedule has a validation after this batch."""
+    """Whether the schedule has a validation after this batch, and there are images for it."""
     loop, stops = trainer.fit_loop, trainer.should_stop
     assert loop._data_fetcher is not None
     trainer.should_stop = False  # for which Lightning validates once more
     try:
-        return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+        if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            return False
     finally:
         trainer.should_stop = stops
+    trainer.validating = True
+    loop.epoch_loop.val_loop.setup_data()
+    trainer.training = True
+    return not loop.epoch_loop.val_loop.skip
 
 
 def _epoch_is_cut(trainer: Trainer) -> bool:

@@ -20,6 +20,13 @@ def data_module(trainer: Trainer, caller: object) -> Any:
     return data
 
 
+def check_split(name: str) -> str:
+    """The name of a part of a data set; ValueError if there is no such part."""
+    if name not in ("train", "val", "test"):
+        raise ValueError(f"a split is train, val or test, got {name}")
+    return name
+
+
 def placed_batches(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Batches of images and labels, with the indices (B,) of the images in their data set."""
     sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler

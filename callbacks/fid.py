@@ -25,7 +25,7 @@ from lightning_gen.metrics import (
 from lightning_gen.randomness import Noise
 from lightning_gen.tracking import publish, record
 
-from .data import data_module
+from .data import check_split, data_module
 from .periodic import Periodic
 
 
@@ -68,7 +68,8 @@ class FID(Periodic):
         if isinstance(extractor, str):
             check_name(extractor)
         self.n, self.extractor, self.weights = n, extractor, weights
-        self.reference_split, self.batch_size = reference_split, min(batch_size, BLOCK)
+        self.reference_split = check_split(reference_split)
+        self.batch_size = min(batch_size, BLOCK)
         self.skip_missing = skip_missing
         self.distance: FrechetDistance | None = None
         self._reference = ""  # of which images the statistics are

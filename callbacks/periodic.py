@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from lightning_gen.tracking import has_finished
+
 
 class Periodic(Callback, ABC):
     """Looks at the model before training, at each validation or every so many steps, and at the end.
@@ -33,6 +35,7 @@ class Periodic(Callback, ABC):
         self.at_start = at_start
         self.seconds = 0.0  # spent here so far, which is not training
         self._active = True
+        self._trains = False
         self._last = -1
 
     @abstractmethod
@@ -41,13 +44,15 @@ class Periodic(Callback, ABC):
 
     def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
         missing = [need.__name__ for need in self.needs if not isinstance(model, need)]
-        self._active = not missing
+        self._active, self._trains, self._last = not missing, False, -1
         if missing and trainer.is_global_zero:
             print(f"no {type(self).__name__}: the model is no {' and no '.join(missing)}")
 
     def on_train_start(self, trainer: Trainer, model: LightningModule) -> None:
+        self._trains = True
         if trainer.ckpt_path is not None:
-            self._last = trainer.global_step  # looked at before it was saved, if it was due
+            if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
+                self._last = trainer.global_step  # looked at before it was saved
         elif self.at_start and trainer.global_step == 0:
             self._look(trainer, model)
 
@@ -69,6 +74,15 @@ class Periodic(Callback, ABC):
 
     def on_train_end(self, trainer: Trainer, model: LightningModule) -> None:
         if trainer.global_step != self._last:
+            self._look(trainer, model)
+
+    def on_fit_end(self, trainer: Trainer, model: LightningModule) -> None:
+        """Looks where training was over already, but a kill had come before its last look."""
+        saved = any(getattr(c, "ended", False) for c in trainer.checkpoint_callbacks)
+        if trainer.ckpt_path is None or self._trains or saved:
+            return
+        if not trainer.strategy.broadcast(has_finished(trainer)):
+            model.to(trainer.strategy.root_device)  # Lightning has put it away
             self._look(trainer, model)
 
     def _look(self, trainer: Trainer, model: LightningModule) -> None:

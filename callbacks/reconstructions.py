@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_gen.capabilities import Decoder, Encoder
 from lightning_gen.levels import from_levels, to_levels
 
-from .data import conditions, data_module
+from .data import check_split, conditions, data_module
 from .images import grid, show
 from .periodic import Periodic
 
@@ -36,9 +36,9 @@ class Reconstructions(Periodic):
         at_start: bool = False,
     ) -> None:
         super().__init__(every_n_epochs, every_n_steps, at_start)
-        if count < 1 or count % columns:
-            raise ValueError(f"count must fill rows of {columns}, got {count}")
-        self.count, self.columns, self.split = count, columns, split
+        if columns < 1 or count < 1 or count % columns:
+            raise ValueError(f"count must fill rows of columns, got {count} and {columns}")
+        self.count, self.columns, self.split = count, columns, check_split(split)
         self._originals: tuple[Tensor, Tensor] | None = None
 
     def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:

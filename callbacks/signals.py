@@ -22,11 +22,14 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from lightning_gen.stopping import Stopped, exit_code
+from lightning_gen.stopping import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 POLL = 0.2  # seconds between two looks at the store
+PARTING = 5.0  # seconds for the thread to end
 PATIENCE = 60.0  # seconds for a process to answer; one that does not is dead
 
 
@@ -38,6 +41,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.quiet = False  # see `Stopped`
         self._interrupts = 0
         self._passed = 0  # ends of steps
         self._saved = False  # whether all there is is in a checkpoint, as during an evaluation
@@ -60,6 +64,11 @@ class Signals:
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         self._rank, self._world = trainer.global_rank, trainer.world_size
+        self._process = os.getpid()
+        # Lightning takes any other exit code of those that it launched for a crash.
+        launched = isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher)
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        self.quiet = launched and isinstance(environment, LightningEnvironment) and self._rank > 0
         if self._world > 1:
             store: Any = torch.distributed.distributed_c10d._get_default_store().clone()  # type: ignore[attr-defined]
             # A later fit of the same processes has nothing to do with this one.
@@ -71,26 +80,31 @@ class Signals:
             self._heard.settimeout(POLL)
             awake.setblocking(False)
             self._awake = awake
-            signal.set_wakeup_fd(awake.fileno(), warn_on_full_buffer=False)
-            threading.Thread(target=self._watch, name="signals", daemon=True).start()
+            self._wakes = signal.set_wakeup_fd(awake.fileno(), warn_on_full_buffer=False)
+            self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
+            self._thread.start()
 
     def restore(self) -> None:
         """Puts back what was there before."""
         self._over.set()
         if self._awake is not None:
-            signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(self._wakes)
+            self._awake.send(b"\0")
+            self._thread.join(PARTING)  # a thread that is in the store aborts a process that ends
             self._awake = None
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a process that loads data has inherited the handler
         self._interrupts += number == signal.SIGINT
         if self._interrupts > 1:
             raise KeyboardInterrupt
         self.received = self.received or number
         if self._saved and self._world == 1:
-            raise Stopped(number, self._step)  # nothing to wait for
+            raise Stopped(number, self._step, self.quiet)  # nothing to wait for
         if number == signal.SIGINT and self._rank == 0:  # `print` may be what was interrupted
             os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
@@ -108,7 +122,7 @@ class Signals:
         """To be called when a checkpoint holds all there is, until `working` is."""
         self._step, self._saved = step, True
         if self.received is not None and self._world == 1:
-            raise Stopped(self.received, step)
+            raise Stopped(self.received, step, self.quiet)
 
     def working(self) -> None:
         """To be called when there is something to lose again."""
@@ -161,9 +175,9 @@ class Signals:
     def _leave(self) -> None:
         """Ends the process in the middle of an evaluation that all are in: nothing is lost by it."""
         number = int(self._store.get("signal"))
-        stop = Stopped(number, self._step)
+        stop = Stopped(number, self._step, self.quiet)
         if self._rank == 0:
             print(f"{stop}, in the evaluation after it", file=sys.stderr, flush=True)
         sys.stdout.flush()
         time.sleep(POLL)  # for the others to read the same answers
-        os._exit(exit_code(stop))
+        os._exit(int(stop.code or 0))

@@ -276,11 +276,22 @@ def _zip_entries(archive: Path, _: bytes, meter: _Meter) -> Iterator[Entry]:
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """Waits until no other process holds the lock, where the system knows such locks."""
-    with open(lock, "w") as file:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # some shared file systems have none
-                fcntl.flock(file, fcntl.LOCK_EX)
+    with _locked(lock):
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _locked(lock: Path) -> IO[str]:
+    """The lock's file, open and ours; who held it before may have removed it, and one came anew."""
+    while True:
+        file = open(lock, "w")  # noqa: SIM115  # the caller closes it
+        if fcntl is None:
+            return file
+        with contextlib.suppress(OSError):  # some shared file systems have none
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                return file
+        file.close()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -208,7 +209,12 @@ class ImageData(LightningDataModule, ABC):
         return {"images_consumed": self.images_consumed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.images_consumed = state_dict["images_consumed"]
+        consumed = state_dict.get("images_consumed") if isinstance(state_dict, dict) else None
+        if not isinstance(consumed, int):
+            raise ValueError(
+                "the checkpoint does not say how many images were consumed: it was changed; take another"
+            )
+        self.images_consumed = consumed
 
     def _split(self, split: str) -> Images:
         images = getattr(self.splits, split, None) if split in Splits._fields else None
@@ -236,6 +242,7 @@ class ImageData(LightningDataModule, ABC):
             pin_memory=cuda,
             collate_fn=_as_it_is,
             generator=torch.Generator(),  # or each new iterator would draw from torch's own
+            worker_init_fn=_undisturbed,
         )
 
     def _workers(self) -> int:
@@ -253,3 +260,12 @@ def flip(images: Tensor, noise: Noise) -> Tensor:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def _undisturbed(worker: int) -> None:
+    """Has a process that loads data pass over signals that are sent to all processes of a run.
+
+    The run would lose it before it has finished its step. It ends when the run does.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

@@ -87,6 +87,8 @@ class CelebA(Photographs):
                 f"celeba: {len(kept):,} of 202,599 images, {without:,} of them without attributes "
                 f"(served as {UNKNOWN})"
             )
+        if not any(part == 0 for _, part in kept):
+            raise DataError(f"celeba needs images to train on, but {folder} has none; add some")
         return Splits(*(self._part(folder, kept, known, part) for part in range(3)))
 
     def _download(self) -> None:
@@ -119,6 +121,8 @@ def read_attributes(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     table = [row for row in rows[2:] if row]
     if len(names) != ATTRIBUTES or any(len(row) != ATTRIBUTES + 1 for row in table):
         raise DataError(f"{path} should list {ATTRIBUTES} attributes per image; replace it")
+    if any(value not in ("1", "-1") for row in table for value in row[1:]):
+        raise DataError(f"{path} has attributes that are neither 1 nor -1; replace it")
     return names, {row[0]: (np.array(row[1:]) == "1").astype(np.int8) for row in table}
 
 

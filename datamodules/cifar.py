@@ -198,11 +198,14 @@ def _read_batch(path: Path, checksum: str | None) -> tuple[Tensor, Tensor]:
         raise DataError(f"{path} is not the official file; remove its folder to download it again")
     try:
         batch = _Plain(io.BytesIO(data), encoding="latin1").load()
-        labels = torch.tensor(batch["labels" if "labels" in batch else "fine_labels"])
+        key, most = ("labels", 10) if "labels" in batch else ("fine_labels", 100)
+        labels = torch.tensor(batch[key])
         pixels = torch.from_numpy(np.asarray(batch["data"], np.uint8).reshape(-1, 3, 32, 32).copy())
     except BROKEN_PICKLE as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends early"
         raise DataError(f"{path} is no CIFAR batch ({reason}); replace it") from None
+    if labels.is_floating_point() or any(not 0 <= label < most for label in labels.tolist()):
+        raise DataError(f"{path} has labels that are not from 0 to {most - 1}; replace it")
     if len(pixels) != len(labels):
         raise DataError(f"{path} has {len(pixels)} images but {len(labels)} labels; replace it")
     return pixels, labels
@@ -219,6 +222,8 @@ def read_jpegs(path: Path) -> tuple[InMemory, InMemory]:
                     members[part].append((index, label, archive.extractfile(member).read()))  # type: ignore[union-attr]
     except (tarfile.TarError, EOFError, KeyError, ValueError):
         raise DataError(f"{path} is truncated or corrupt; replace it with a whole copy") from None
+    if not all(members.values()):
+        raise DataError(f"{path} has no images in {' and '.join(members)}; replace it")
     return _decode_jpegs(path, members["train"]), _decode_jpegs(path, members["test"])
 
 

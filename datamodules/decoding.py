@@ -71,6 +71,8 @@ class Decoder:
             raise ValueError(f"channels must be 1, 2, 3 or 4, got {self.channels}")
         if self.size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {self.size}")
+        if self.crop is not None and self.crop < 1:
+            raise ValueError(f"crop must be at least 1 pixel, got {self.crop}")
         if self.resample not in RESAMPLING:
             raise ValueError(
                 f"resample must be one of {', '.join(RESAMPLING)}, got {self.resample}"

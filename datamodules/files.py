@@ -154,7 +154,11 @@ def hold_out(count: int, *sizes: int) -> list[Tensor]:
     The cut depends on the count alone, never on the seed of a run. Each part keeps its order.
     """
     if min(sizes) < 0 or sum(sizes) >= count:
-        raise ValueError(f"cannot hold {sizes} images out of {count}; at least one must be left")
+        wanted = " and ".join(f"{size:,}" for size in sizes)
+        raise ValueError(
+            f"cannot hold {wanted} images out of {count:,}, as at least one must be left to train "
+            "on; hold out fewer (val_size, test_size), or add images"
+        )
     order = torch.randperm(count, generator=stream("held out", count))
     parts = order.split([count - sum(sizes), *sizes])
     return [part.sort().values for part in parts]

@@ -109,6 +109,11 @@ class ImageFolder(Photographs):
         """The paths of each split, of all paths relative to the root."""
         first = {key.split(os.sep)[0] for key in below if os.sep in key}
         names = {part: known & first for part, known in PARTS.items()}
+        if first and first <= names["val"] | names["test"]:
+            raise DataError(
+                f"{self.root} has images in {' and '.join(sorted(first))} only, none to train on; "
+                "put some in train"
+            )
         if not names["train"]:
             return {"train": below, "val": [], "test": []}
         self._depth = 1

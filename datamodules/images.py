@@ -126,14 +126,14 @@ class Encoded(Images):
             self._corrupt[indices] = 1
 
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        pixels, served = [], indices.tolist()
+        served, size = indices.tolist(), self.decoder.size
+        pixels = np.empty((len(served), self.decoder.channels, size, size), np.uint8)
         for place, index in enumerate(served):
             try:
-                pixels.append(self.decode(index))
+                pixels[place] = self.decode(index)
             except DataError as error:
-                served[place], image = self._stand_in(index, error)
-                pixels.append(image)
-        return torch.from_numpy(np.stack(pixels)), self.labels[served]
+                served[place], pixels[place] = self._stand_in(index, error)
+        return torch.from_numpy(pixels), self.labels[served]
 
     def decode(self, index: int) -> np.ndarray:
         """One image, uint8 (C, H, W)."""

@@ -16,6 +16,8 @@ from .images import Encoded, Splits
 from .photographs import Photographs
 from .sources import Source
 
+SLACK = 2**20  # bytes at the end of an LMDB, up to a hundredth, that may be free and not written
+
 
 class LSUN(Photographs):
     """Photographs of one category, cropped to the centre square.
@@ -80,22 +82,28 @@ class Lmdb(Source):
     _open: dict[str, tuple[int, Any]] = {}  # noqa: RUF012  # path: (process, LMDB), for all objects
 
     def __init__(self, path: Path) -> None:
-        self.path = str(path)
+        self.path, self.place = str(path), os.path.abspath(path)
 
     @property
     def environment(self) -> Any:
-        process, environment = self._open.get(self.path, (None, None))
+        process, environment = self._open.get(self.place, (None, None))
         if process != os.getpid():
             if environment is not None:
                 environment.close()  # what came over a fork
             environment = open_lmdb(self.path)
-            self._open[self.path] = os.getpid(), environment
+            self._open[self.place] = os.getpid(), environment
         return environment
 
     def keys(self) -> list[bytes]:
         """All keys, in order."""
-        with self.environment.begin() as transaction:
-            return list(transaction.cursor().iternext(values=False))
+        environment = self.environment
+        from lmdb import Error  # which is optional
+
+        try:
+            with environment.begin() as transaction:
+                return list(transaction.cursor().iternext(values=False))
+        except Error as error:
+            raise damaged(self.path, error) from None
 
     def read(self, key: bytes) -> bytes:
         from lmdb import Error  # which is optional
@@ -124,8 +132,23 @@ def open_lmdb(path: str) -> Any:
     except ImportError:
         raise FileNotFoundError(f"{path} needs lmdb: pip install lmdb") from None
     try:
-        return lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
+        environment = lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
     except lmdb.Error as error:
+        raise damaged(path, error) from None
+    wanted = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    size = os.path.getsize(os.path.join(path, "data.mdb"))
+    if (
+        size + min(SLACK, wanted // 100) < wanted
+    ):  # it is mapped, and to read past its end kills the process
+        environment.close()
         raise DataError(
-            f"{path} is no LMDB that can be read ({str(error).splitlines()[0]}); replace it"
-        ) from None
+            f"{path} is truncated: it has {size:,} of {wanted:,} bytes; replace it with a whole copy"
+        )
+    return environment
+
+
+def damaged(path: str, error: Exception) -> DataError:
+    """The sentence about an LMDB that its library gave up on."""
+    return DataError(
+        f"{path} is no LMDB that can be read ({str(error).splitlines()[0]}); replace it"
+    )

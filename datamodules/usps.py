@@ -68,6 +68,8 @@ class USPS(ImageData):
             paths.reverse()
         path = require(self.name, *paths)
         values, labels = (read_h5 if path.suffix == ".h5" else read_libsvm)(path, part)
+        if not (len(values) and (np.abs(values) <= 1).all() and set(labels) <= set(range(10))):
+            raise DataError(f"{path} has values or labels that no digit has; replace it")
         levels = ((values + 1) / 2 * 255).astype(np.uint8)  # as torchvision, in float32
         pixels = enlarge(levels.reshape(-1, 16, 16), self.shape[-1])
         return InMemory(pixels, torch.from_numpy(labels))
@@ -89,10 +91,11 @@ def read_h5(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         with h5py.File(path) as file:
             if file[part]["data"].shape != (*file[part]["target"].shape, 256):
                 raise KeyError  # it may say that it is larger than the memory
-            data, labels = file[part]["data"][:], file[part]["target"][:]
-    except (OSError, KeyError, AttributeError):
+            data = file[part]["data"][:].astype(np.float64)
+            labels = file[part]["target"][:].astype(np.int64)
+    except (OSError, KeyError, AttributeError, ValueError, TypeError):
         raise DataError(f"{path} is truncated or corrupt; replace it with a whole copy") from None
-    return np.round(2 * data.astype(np.float64) - 1, 3).astype(np.float32), labels.astype(np.int64)
+    return np.round(2 * data - 1, 3).astype(np.float32), labels
 
 
 def read_libsvm(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +105,7 @@ def read_libsvm(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         numbers = [row.replace(":", " ").split() for row in rows if row]
         table = np.array(numbers, np.float32)
         values, labels = table[:, 2::2], table[:, 0].astype(np.int64) - 1
-        if values.shape[1] != 256 or labels.min() < 0 or labels.max() > 9:
+        if values.shape[1] != 256:
             raise ValueError
     except (OSError, EOFError, ValueError, IndexError):
         raise DataError(f"{path} is truncated or corrupt; replace it with a whole copy") from None

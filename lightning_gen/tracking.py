@@ -32,7 +32,26 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir)
 
 
-def record(trainer: Trainer, scores: Mapping[str, Mapping[str, Any]]) -> None:
+def read_results(path: Path) -> dict[str, Any]:
+    """What a result.json holds, nothing if there is none; ValueError if it is no such file."""
+    try:
+        content = json.loads(path.read_text()) if path.exists() else {}
+        if isinstance(content.get("scores", {}), dict):
+            return content
+    except (ValueError, AttributeError):  # another kind of JSON
+        pass
+    raise ValueError(f"{path} does not hold the results of a run; move it away")
+
+
+def has_finished(trainer: Trainer) -> bool:
+    """Whether result.json says that a fit came to its end at this very step."""
+    path = run_folder(trainer) / "result.json"
+    return path.exists() and json.loads(path.read_text()).get("finished") == trainer.global_step
+
+
+def record(
+    trainer: Trainer, scores: Mapping[str, Mapping[str, Any]], finished: bool = False
+) -> None:
     """Adds scores, each `{"value": v, "protocol": p, ...}`, to the run's result.json, on rank 0.
 
     A score takes the place of an older one under the same protocol. One under another protocol is
@@ -41,7 +60,7 @@ def record(trainer: Trainer, scores: Mapping[str, Mapping[str, Any]]) -> None:
     if not trainer.is_global_zero:
         return
     path = run_folder(trainer) / "result.json"
-    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    content = read_results(path)
     kept = content.setdefault("scores", {})
     for key, score in scores.items():
         old = kept.pop(key, {})
@@ -57,4 +76,6 @@ def record(trainer: Trainer, scores: Mapping[str, Mapping[str, Any]]) -> None:
             "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "processes": trainer.world_size,
         }
+    if finished:
+        content["finished"] = trainer.global_step
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -60,3 +60,11 @@ def test_a_new_checkpoint_takes_the_place_of_the_old_one_in_one_step(tmp_path):
         AtomicCheckpoints().save_checkpoint({"global_step": 2}, path)
         assert step_of(old) == 1
     assert step_of(path) == 2
+
+
+def test_one_callback_serves_two_fits(tmp_path):
+    keep = LastCheckpoint(tmp_path / "checkpoints")
+    for _ in range(2):
+        trainer(tmp_path, keep, enable_checkpointing=True).fit(TinyModel(), TinyData())
+        assert step_of(keep.path) == 8
+        keep.path.unlink()
