@@ -40,10 +40,8 @@ def loggers(run_dir: Path, trackers: Sequence[Tracker], logged: Logged | None) -
     """
     chosen: list[Logger] = []
     if "csv" in trackers:
-        chosen.append(RunLog(run_dir, logged["rows"] if logged else 0))
+        chosen.append(RunLog(run_dir, logged["rows"] if logged else None))
     if "tensorboard" in trackers and find_spec("tensorboard"):
-        if is_first():
-            cut_events(run_dir / "tensorboard", logged["events"] if logged else {})
         threading.excepthook = _leave_to_the_main_thread
         chosen.append(EventLog(run_dir, logged))
     if "wandb" in trackers and find_spec("wandb") and os.environ.get("WANDB_MODE") != "disabled":
@@ -80,9 +78,9 @@ def events(folder: Path) -> list[Path]:
     return sorted(folder.glob("events.*"))
 
 
-def cut_events(folder: Path, sizes: Mapping[str, int]) -> None:
+def cut_events(files: Sequence[Path], sizes: Mapping[str, int]) -> None:
     """Leaves of TensorBoard's files, which are only ever added to, what a checkpoint knows of."""
-    for path in events(folder):
+    for path in files:
         if path.name not in sizes:
             path.unlink()
         elif path.stat().st_size > sizes[path.name]:
@@ -101,9 +99,19 @@ class EventLog(TensorBoardLogger):
         super().__init__(run_dir, name="", version="tensorboard")
         self.seen = logged.get("seen", -1) if logged else -1
         self._goes_on = bool(logged and logged["events"])
+        self._kept = logged["events"] if logged else {}
+        self._old = events(Path(self.log_dir)) if is_first() else []  # to be cut
+        if logged is None:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Only once there is something to write: a run that is at its end already keeps its logs."""
+        cut_events(self._old, self._kept)
+        self._old = []
 
     def sizes(self) -> dict[str, int]:
         """The files and their bytes, once all is in them."""
+        self._cut()
         with writing(Path(self.log_dir)):
             self.experiment.flush()
         return {path.name: path.stat().st_size for path in events(Path(self.log_dir))}
@@ -115,6 +123,7 @@ class EventLog(TensorBoardLogger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """As Lightning's, which takes any error for one of the value; `images_seen` once a step."""
+        self._cut()
         values = {k: v for k, v in metrics.items() if k != "images_seen" or step != self.seen}
         if "images_seen" in values and step is not None:
             self.seen = step
@@ -143,10 +152,11 @@ class RunLog(CSVLogger):
 
     Arguments:
         run_dir: The run folder.
-        rows: How many rows to keep. Later ones are of steps that were lost, and are made again.
+        rows: How many rows to keep, once there are more to write; later ones are of steps that were
+            lost, and are made again. A new run keeps none.
     """
 
-    def __init__(self, run_dir: Path, rows: int = 0) -> None:
+    def __init__(self, run_dir: Path, rows: int | None = None) -> None:
         super().__init__(run_dir, name="", version="", flush_logs_every_n_steps=1)
         self._rows = rows
 
@@ -163,11 +173,13 @@ class RunLog(CSVLogger):
 class _Rows(ExperimentWriter):
     """The rows of `metrics.csv`."""
 
-    def __init__(self, log_dir: str, rows: int) -> None:
-        self.count = rows
+    def __init__(self, log_dir: str, rows: int | None) -> None:
+        self.count, self._cut = rows or 0, rows is None
         super().__init__(log_dir)
 
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
+        if not self._cut:  # not before: a run that is at its end already keeps its rows
+            self._cut_rows()
         super().log_metrics(metrics_dict, step)
         self.count += 1
 
@@ -187,7 +199,11 @@ class _Rows(ExperimentWriter):
         append_text(path, text.getvalue())
 
     def _check_log_dir_exists(self) -> None:
-        path = Path(self.metrics_file_path)
+        if self._cut:
+            Path(self.metrics_file_path).unlink(missing_ok=True)
+
+    def _cut_rows(self) -> None:
+        path, self._cut = Path(self.metrics_file_path), True
         if not path.exists() or self.count == 0:
             path.unlink(missing_ok=True)
             self.count = 0
