@@ -13,7 +13,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 
-from lightning_gen.cli.train import default_callbacks, quieten
+from lightning_gen.cli.quiet import quieten
+from lightning_gen.cli.train import default_callbacks
 from lightning_gen.nn.roles import Discriminator, Generator
 
 Raw = tuple[Tensor, Tensor]  # uint8 images and labels

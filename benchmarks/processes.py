@@ -14,7 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from datamodules import ImageData
 from datamodules.images import InMemory, Splits
-from lightning_gen.cli.train import quieten
+from lightning_gen.cli.quiet import quieten
 from lightning_gen.models.gans.gan import GAN
 from lightning_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 

@@ -1,5 +1,6 @@
 """Optimizers as configs name them."""
 
+from math import inf
 from typing import Any
 
 import torch
@@ -24,7 +25,12 @@ class FusedAdam(torch.optim.Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
+        for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
+            if not 0 <= value < inf:
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
         first, second = map(float, betas)
+        if not (0 <= first < 1 and 0 <= second < 1):
+            raise ValueError(f"betas must be in [0, 1), got {first} and {second}")
         super().__init__(params, lr, (first, second), eps, weight_decay, fused=True)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

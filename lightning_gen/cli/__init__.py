@@ -2,12 +2,13 @@
 
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
 
 from lightning_gen.secrets import redact_message
-from lightning_gen.stopping import Stopped, exit_code
+from lightning_gen.stopping import Stopped
 
 # Of a process that is lost torch warns with stack traces; this is read when it is imported.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -50,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         run_command(arguments[0], given)
     except Stopped as stop:
-        return exit_code(stop)
+        return int(stop.code or 0)
     except KeyboardInterrupt as interrupt:
         print(f"\n{str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
@@ -101,6 +102,8 @@ def _is_users(error: Exception) -> bool:
     """Whether an error is one that a user can make: a wrong value, a missing file, bad numbers."""
     if isinstance(error, ValueError | OSError | ArithmeticError | ModuleNotFoundError | EOFError):
         return True
+    if _lacks_memory(error):
+        return True
     return type(error).__name__ in (
         "MisconfigurationException",
         "ArgumentError",
@@ -108,7 +111,32 @@ def _is_users(error: Exception) -> bool:
     )
 
 
+def _lacks_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
 def _sentence(error: Exception) -> str:
-    """The message of an error on one line, and what was noted about it."""
-    said = [str(error), *getattr(error, "__notes__", [])]
-    return "; ".join(" ".join(part.split()) for part in said if part) or type(error).__name__
+    """The message of an error on one line, and what was noted about it.
+
+    Names of files may hold anything: what would move a terminal's cursor is spelt out.
+    """
+    said = [_message(error), *getattr(error, "__notes__", [])]
+    line = "; ".join(" ".join(part.split()) for part in said if part) or type(error).__name__
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def _message(error: Exception) -> str:
+    """What an error says; where that is a system's or a processor's, in words."""
+    if _lacks_memory(error):
+        wanted = re.search(
+            r"tried to allocate (\d+) bytes|Unable to allocate ([\d.]+ \w+)", str(error)
+        )
+        size = f" for {wanted[2] or f'{int(wanted[1]):,} bytes'}" if wanted else ""
+        return f"there is not enough memory{size}; take smaller batches, images or networks"
+    if isinstance(error, ZeroDivisionError):
+        return f"{error}: a setting by which is divided is 0; --debug shows where"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return (
+            f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and its permissions"
+        )
+    return str(error)

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from jsonargparse import set_parsing_settings
 from jsonargparse._common import parsing_settings  # nothing public undoes a denial
@@ -44,6 +45,15 @@ def any_class() -> Iterator[None]:
     if is_first_process():
         print(f"warning: {TRUST[0]}: code that the configuration names is run", file=sys.stderr)
     yield
+
+
+def refuse_code(features: object) -> None:
+    """Raises ValueError for a name of features that is code, which is no class for the list to hold."""
+    code = isinstance(features, str) and (":" in features or Path(features).is_file())
+    if code and "*" in parsing_settings["import_path_verdicts"]:
+        raise ValueError(
+            f"extractor names {features}, which is code; if you trust it, add {TRUST[0]}"
+        )
 
 
 def refusal(message: str) -> str | None:

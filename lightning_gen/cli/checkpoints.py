@@ -1,10 +1,12 @@
 """Reading checkpoints: data only, never code."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningModule
+from torch import Tensor
 
 from lightning_gen.checkpoints import read_checkpoint
 
@@ -26,9 +28,52 @@ def read_model_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def require_model(content: dict[str, Any], path: str | Path) -> str:
     """The class of a checkpoint's model; ValueError if it does not say."""
-    if "_class_path" not in content.get("hyper_parameters", {}):
-        raise ValueError(f"{path} was not written by `run.py fit`, so it does not say its model")
-    return content["hyper_parameters"]["_class_path"]
+    arguments = content.get("hyper_parameters")
+    named = arguments.get("_class_path") if isinstance(arguments, dict) else None
+    if not isinstance(named, str):
+        raise ValueError(
+            f"{path} was not written by `run.py fit`, so it does not say its model; name one of a "
+            "run, such as RUN/checkpoints/last.ckpt"
+        )
+    require(content, {"state_dict": dict, "global_step": int}, path)
+    if not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content["state_dict"].items()
+    ):
+        raise ValueError(
+            f"the state_dict of {path} is not of tensors, so it was changed; take another"
+        )
+    return named
+
+
+def require_progress(content: dict[str, Any], path: str | Path) -> None:
+    """Raises ValueError for a checkpoint that does not say all that a run needs to go on."""
+    kinds = {
+        "loops": dict,
+        "optimizer_states": list,
+        "callbacks": dict,
+        "pytorch-lightning_version": str,
+    }
+    require(content, kinds, path)
+    require(content["loops"], {"fit_loop": dict}, path)
+    loop = content["loops"]["fit_loop"]
+    require(loop, {"epoch_loop.batch_progress": dict, "epoch_progress": dict}, path)
+    for state in content["optimizer_states"]:
+        require(state, {"state": dict, "param_groups": list}, path)
+    optional = {name: dict for name in ("recipe", "logged") if content.get(name) is not None}
+    require(content, optional, path)
+    if not isinstance(content.get("lr_schedulers"), list):  # which may be empty
+        require(content, {"lr_schedulers": list}, path)
+
+
+def require(content: dict[str, Any], kinds: Mapping[str, type], path: str | Path) -> None:
+    """Raises ValueError for a checkpoint that has not all of some entries."""
+    wrong = [
+        name
+        for name, kind in kinds.items()
+        if not isinstance(content.get(name), kind) or content[name] == []
+    ]
+    if wrong:
+        raise ValueError(f"{path} has no {' and no '.join(wrong)}, so it was changed; take another")
 
 
 def load_model(path: str | Path) -> LightningModule:
@@ -54,6 +99,10 @@ def load_model(path: str | Path) -> LightningModule:
         refused = refusal(str(error))
         if refused:
             raise ValueError(f"{path}: {refused}; a checkpoint can name no other") from error
-        raise class_error(error) from error
+        found = class_error(error)
+        failure = ValueError(f"{path}: {found}") if isinstance(found, ValueError) else found
+        if "allocate memory" in str(found):  # which is told in other words, without the path
+            failure.add_note(f"it is what {path} asks for")
+        raise failure from error
     model.on_load_checkpoint(content)
     return model.eval()

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 from pytorch_lightning import (
     Callback,
@@ -21,9 +20,12 @@ from callbacks import FID, BitsPerDim, Progress
 from datamodules import DATASETS
 from lightning_gen.capabilities import Likelihood, Sampler
 
+from .allowed import refuse_code
 from .checkpoints import load_model
 from .classes import class_error, nearest
-from .train import print_scores, quieten
+from .configs import read_config
+from .quiet import quieten
+from .train import print_scores
 
 METRICS = {"fid": Sampler, "bpd": Likelihood}
 
@@ -65,11 +67,16 @@ def evaluate(
         elif metric == "fid":
             settings = distance_of(folder / "config.yaml", choices.get("extractor"))
             given = {key: value for key, value in choices.items() if value is not None}
-            chosen.append(FID(**{**settings, **given}))
+            distance = FID(**{**settings, **given})
+            refuse_code(distance.extractor)
+            chosen.append(distance)
         else:
             chosen.append(BitsPerDim(test_split=choices.get("reference_split") or "test"))
     if not chosen:
-        raise ValueError(f"{type(model).__name__} can have none of {', '.join(metrics)}")
+        others = [name for name, kind in METRICS.items() if isinstance(model, kind)]
+        raise ValueError(
+            f"{type(model).__name__} can have none of {', '.join(metrics)}; it has {', '.join(others)}"
+        )
     with TemporaryDirectory() as nowhere:  # a checkpoint without its run: scores are printed only
         run(model, module, chosen, folder if (folder / "config.yaml").exists() else Path(nowhere))
 
@@ -94,16 +101,17 @@ def run(
 
 def distance_of(config: Path, extractor: str | None) -> dict[str, Any]:
     """The settings of the run's Frechet distance with these features, or any, by its config.yaml."""
-    content = yaml.safe_load(config.read_text()) if config.exists() else {}
-    callbacks = content.get("trainer", {}).get("callbacks") or []
+    content = read_config(config) if config.exists() else {}
+    trainer = content.get("trainer")
+    callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        settings = callback.get("init_args", {})
-        if callback["class_path"].split(".")[-1] == "FID" and extractor in (
-            None,
-            settings["extractor"],
-        ):
+        if not isinstance(callback, dict):
+            continue
+        settings = callback.get("init_args") or {}
+        scores = str(callback.get("class_path")).split(".")[-1] == "FID"
+        if scores and extractor in (None, settings.get("extractor")):
             names = ("n", "extractor", "weights", "reference_split")
-            return {name: settings[name] for name in names}
+            return {name: settings[name] for name in names if name in settings}
     return {}
 
 
@@ -115,7 +123,9 @@ def data_of(config: Path, name: str | None, root: str | None) -> LightningDataMo
         return DATASETS[name]() if root is None else DATASETS[name](root=root)
     if not config.exists():
         raise FileNotFoundError(f"there is no {config}, so say which data: --data mnist")
-    content = yaml.safe_load(config.read_text())["data"]
+    content = read_config(config).get("data")
+    if not isinstance(content, dict):
+        raise ValueError(f"{config} does not say the data of the run; say which: --data mnist")
     if root is not None:
         content.setdefault("init_args", {})["root"] = root
     parser = ArgumentParser(exit_on_error=False)

@@ -12,6 +12,7 @@ from torch import nn
 
 from lightning_gen import __version__
 from lightning_gen.export import ROOMS, save_network
+from lightning_gen.files import make_folder
 from lightning_gen.models.base import GenerativeModel
 from lightning_gen.nn.roles import Decoder
 
@@ -85,11 +86,3 @@ def describe(model: GenerativeModel, network: nn.Module, class_path: str) -> dic
     if isinstance(network, Decoder):  # its outputs mean nothing without the distribution
         facts["likelihood"] = type(getattr(model, "likelihood", None)).__name__
     return {**facts, "versions": {"lightning_gen": __version__, "torch": str(torch.__version__)}}
-
-
-def make_folder(path: Path) -> None:
-    """Makes a folder, or says why not."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"the folder {path} cannot be made: {error.strerror}") from error

@@ -1,9 +1,13 @@
 """The tools: plain functions, each a command. Nothing heavy is imported before it is needed."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from json import dumps
+from math import prod
 from pathlib import Path
-from typing import Any, Literal, Literal
+from typing import Any, Literal, cast
+
+LARGEST = 2**28  # levels of a picture
 
 
 def run_tool(command: str, arguments: Sequence[str]) -> None:
@@ -20,7 +24,11 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
     try:
         config = parser.parse_args([f"{a}=true" if a == "--json" else a for a in arguments])
     except ArgumentError as error:
-        raise ValueError(f"{error}; see `run.py {command} --help`") from error
+        from .classes import class_error
+
+        said = str(class_error(error, parser._option_string_actions, command))
+        hint = f"see `run.py {command} --help`"
+        raise ValueError(said if hint in said else f"{said}; {hint}") from error
     tool(**vars(parser.instantiate(config)))
 
 
@@ -62,14 +70,23 @@ def data(
     import lightning_gen._torchvision  # noqa: F401
     from datamodules import DATASETS
     from datamodules.doctor import examine
+    from lightning_gen.files import make_folder
 
-    from .classes import nearest
+    from .classes import arguments_of, nearest
 
     if name not in DATASETS:
         raise ValueError(f"there is no data set {name}; {nearest(name, list(DATASETS))}")
     given: dict[str, Any] = {"root": root, "size": size, "on_corrupt": on_corrupt}
+    if size is not None and "size" not in arguments_of(DATASETS[name]):
+        raise ValueError(f"{name} has images of one size only; leave --size out")
     module = DATASETS[name](**{key: value for key, value in given.items() if value is not None})
-    examine(module, output)
+    make_folder(output)  # before what may take minutes
+    try:
+        examine(module, output)
+    except Exception:
+        with suppress(OSError):  # it has an older report
+            output.rmdir()
+        raise
     print((output / "report.txt").read_text(), end="")
     print(f"report       {output}")
 
@@ -96,6 +113,7 @@ def sample(
     import lightning_gen._torchvision  # noqa: F401
     from callbacks.images import check_suffix, save_grid
     from lightning_gen.capabilities import Sampler
+    from lightning_gen.files import make_folder
     from lightning_gen.metrics import PlacedNoise
 
     from .checkpoints import load_model
@@ -106,6 +124,10 @@ def sample(
     model = load_model(checkpoint)
     if not isinstance(model, Sampler):
         raise ValueError(f"{type(model).__name__} cannot draw samples")
+    most = LARGEST // prod(cast(tuple[int, ...], model.shape))
+    if count > most:
+        raise ValueError(f"count must be at most {most:,} for one picture of these, got {count:,}")
+    make_folder(output.parent)  # before what may take minutes
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     classes, parts = getattr(model, "num_classes", None), []
     for start in tqdm(range(0, count, batch_size), disable=None, desc="sampling"):
@@ -140,6 +162,9 @@ def evaluate(
             run, else test.
     """
     from .evaluation import evaluate as run
+
+    if count is not None and count < 2:
+        raise ValueError(f"count must be at least 2 samples, got {count}")
 
     names = [metric.strip() for metric in metrics.split(",")]
     run(checkpoint, names, data, root, n=count, extractor=extractor, reference_split=split)

@@ -2,15 +2,13 @@
 
 import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
 
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentError
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
@@ -20,14 +18,23 @@ from lightning_gen.checkpoints import newest_checkpoint, read_checkpoint, sweep
 from lightning_gen.files import write_text
 from lightning_gen.secrets import redact
 from lightning_gen.stopping import Stopped
-from lightning_gen.tracking import record
+from lightning_gen.tracking import has_finished, record
 
 from . import without_flags
-from .checkpoints import require_model
+from .allowed import refuse_code
+from .checkpoints import require_model, require_progress
+from .checks import check_shares, check_trainer, refuse_nulls
 from .classes import class_error, import_classes
-from .cluster import fault, first_to_say, plugins
+from .cluster import fault, first_to_say, leave_together, plugins, say_who_is_lost
+from .configs import check_configs, read_safely
+from .quiet import quieten
 from .recipe import Recipe, recipe_of, refuse_changes
-from .run_folder import choose_run_folder, existing_run_folder, forget_failed_start
+from .run_folder import (
+    choose_run_folder,
+    existing_run_folder,
+    forget_failed_start,
+    keep_run_folder,
+)
 from .trackers import Logged, LogPositions, Tracker, is_first, loggers
 
 
@@ -78,7 +85,13 @@ class GenerativeCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses sys.argv, which keeps its flags, as Lightning starts further processes with it."""
-        self.config = parser.parse_args(without_flags(sys.argv[1:]))
+        arguments = without_flags(sys.argv[1:])
+        check_configs(arguments)
+        try:
+            self.config = parser.parse_args(arguments)
+        except ArgumentError as error:
+            options = self._subcommand_parsers[arguments[0]]._option_string_actions
+            raise class_error(error, options) from error
 
     def _dump_config(self) -> None:
         super()._dump_config()
@@ -97,16 +110,20 @@ class GenerativeCLI(LightningCLI):
         else:
             self.run_dir = existing_run_folder(config, path)
         self._dump_config()
+        refuse_nulls(self.config_dump)
         self.recipe = recipe_of(self.config_dump)
         self.logged: Logged | None = None
         folder = self.run_dir / "checkpoints"
         if path == "auto":
             path = "last" if any(folder.glob("*.ckpt")) else None
         if path is not None:
-            path, content = (
-                newest_checkpoint(folder) if path == "last" else (path, read_checkpoint(path))
-            )
+            if path == "last":
+                path, content = newest_checkpoint(folder, quiet=not is_first())
+            else:
+                content = read_checkpoint(path)
             check_model(content, config.model.class_path, path)
+            if fitting:
+                require_progress(content, path)
             if fitting and not config.allow_changes:
                 refuse_changes(content.get("recipe", {}), self.recipe, path)
             if Path(path).resolve().parent == folder.resolve():
@@ -118,6 +135,8 @@ class GenerativeCLI(LightningCLI):
         arguments = self.config[self.subcommand]
         fitting = self.subcommand == "fit"
         given = _listed(config.get("callbacks"))
+        for callback in given:
+            refuse_code(getattr(callback, "extractor", None))
         extra: list[Callback] = [parts.Progress()]
         if fitting:
             saving = (arguments.checkpoint_every, arguments.keep_best, arguments.monitor)
@@ -133,14 +152,19 @@ class GenerativeCLI(LightningCLI):
                 loggers(self.run_dir, arguments.trackers, self.logged) if fitting else False
             )
         config["plugins"] = [*_listed(config.get("plugins")), *plugins()]
-        return super()._instantiate_trainer(config, callbacks)
+        check_trainer(config, self.model)
+        trainer = super()._instantiate_trainer(config, callbacks)
+        check_shares(trainer, self.datamodule)
+        return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
+        say_who_is_lost(self._how_to_go_on)
         try:
             super()._run_subcommand(subcommand)
         except Stopped as stop:
             if is_first():
                 print(f"{stop}; {self._how_to_go_on()}", file=sys.stderr, flush=True)
+            leave_together()
             raise
         except SystemExit:
             if not self.trainer.interrupted:
@@ -148,10 +172,13 @@ class GenerativeCLI(LightningCLI):
             step = self.trainer.global_step
             raise KeyboardInterrupt(f"interrupted at step {step}; {self._how_to_go_on()}") from None
         except Exception as error:
+            if self.trainer.global_step:
+                keep_run_folder()
             known = fault(error)
-            if known is not None or self.trainer.global_step:
+            if subcommand == "fit" and (known is not None or self.trainer.global_step):
                 (known or error).add_note(self._how_to_go_on(error))
-            if not first_to_say(str(known or error)):
+            what = str(error) if known is None else type(known).__name__
+            if not first_to_say(what, alone=known is not None):
                 (known or error).said = True  # type: ignore[attr-defined]  # for the command line
             if known is None:
                 raise
@@ -182,7 +209,8 @@ class GenerativeCLI(LightningCLI):
             print(f"model        {type(self.model).__name__} ({sizes} parameters)", flush=True)
 
     def after_fit(self) -> None:
-        record(self.trainer, {})  # the budget, even of a run without scores
+        if not self.trainer.strategy.broadcast(has_finished(self.trainer)):
+            record(self.trainer, {}, finished=True)  # and the budget, even of a run without scores
         if is_first():
             for name in (
                 "samples/latest.png",
@@ -211,6 +239,7 @@ def run_training(arguments: Sequence[str]) -> None:
     """
     quieten()
     import_classes()
+    read_safely()
     parser = {"exit_on_error": False, "description": __doc__}
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
@@ -229,6 +258,7 @@ def run_training(arguments: Sequence[str]) -> None:
             },
             parser_kwargs=parser,
         )
+        keep_run_folder()
     except Exception as error:
         forget_failed_start()
         raise class_error(error) from error
@@ -256,33 +286,10 @@ def default_callbacks(
         parts.Throughput(),
         parts.NaNGuard(),
         parts.Agreement(),
+        parts.BestCheckpoints(folder, keep_best, monitor),  # before the one that stops a run
         parts.LastCheckpoint(folder, checkpoint_every),
-        parts.BestCheckpoints(folder, keep_best, monitor),
         parts.Curves(),
     ]
-
-
-def quieten() -> None:
-    """Leaves out what the libraries say on every run and nobody can act on."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    os.environ.setdefault("WANDB_SILENT", "true")
-    # Among what it says of the machine W&B has the command, keys included; environment.json has not.
-    os.environ.setdefault("WANDB_X_DISABLE_META", "true")
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of Lightning's own calls
-    saving = "pytorch_lightning.trainer.connectors.checkpoint_connector"  # a line for each checkpoint
-    logging.getLogger(saving).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*no pre-optimization state was saved.*")
-    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
-    warnings.filterwarnings("ignore", message=".*Found .* module.s. in eval mode.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    warnings.filterwarnings(
-        "ignore", message=".*The number of training batches.*smaller than the logging.*"
-    )
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings(
-        "ignore", message=".*ended before the epoch ended and your dataloader.*"
-    )
 
 
 def check_model(content: dict[str, Any], class_path: str, path: str | Path) -> None:

@@ -5,14 +5,14 @@ import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before torchme
 from .cache import load_statistics, save_statistics
 from .extractors import (
     DigitClassifier,
-    Extractor,
-    Inception,
     ModuleFeatures,
     SeededFeatures,
     check_name,
     extractor,
 )
+from .features import Extractor
 from .frechet import FrechetDistance, frechet_distance
+from .inception import Inception
 from .noise import BLOCK, PlacedNoise
 
 __all__ = [

@@ -1,118 +1,21 @@
-"""Networks whose features distances between sets of images are taken in.
+"""Networks whose features distances between sets of images are taken in, by name."""
 
-An extractor maps uint8 images (B, C, H, W) to features (B, D). It is frozen and never leaves
-evaluation mode. Its name and digest are part of every number that is computed from it, since a
-distance in other features is another distance.
-"""
-
-import io
 from importlib import import_module
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..files import cache_folder
 from ..levels import from_levels
 from ..randomness import stream
-from .cache import digest_of, digest_of_file
+from .cache import digest_of_file
+from .features import Extractor, check_channels, plain_tensors, resize, to_rgb
+from .inception import Inception
 
-INCEPTION_URL = (
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
-    "weights-inception-2015-12-05-6726825d.pth"
-)
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 DIGITS = Path(__file__).parent / "weights" / "digits.safetensors"
 DIGITS_SHA256 = "f0555cc933eec325685f289e3d2bb9989fc06061a0557156de4660a6055b5058"
-
-
-class Extractor(nn.Module):
-    """Base of the extractors: frozen, in evaluation mode, and known by name and weights.
-
-    Arguments:
-        name: Goes into metric keys, as in `fid/<name>@10000`.
-        num_features: The number of features per image.
-    """
-
-    channels: tuple[int, ...] = (1, 3)  # how many its images may have
-
-    def __init__(self, name: str, num_features: int) -> None:
-        super().__init__()
-        self.name, self.num_features = name, num_features
-        self.digest = ""
-
-    def freeze(self) -> None:
-        """To be called at the end of a constructor, once the weights are in place."""
-        self.requires_grad_(False)
-        self.train(False)
-        self.digest = digest_of(self.state_dict())[:8]
-
-    def train(self, mode: bool = True) -> "Extractor":
-        """Stays in evaluation mode, whatever is asked for."""
-        return super().train(False)
-
-
-def resize(images: Tensor, size: int) -> Tensor:
-    """Images (B, C, H, W) at (size, size), with antialiasing; unchanged if they have that size."""
-    if images.shape[-2:] == (size, size):
-        return images
-    return functional.interpolate(
-        images, (size, size), mode="bilinear", align_corners=False, antialias=True
-    )
-
-
-def check_channels(images: Tensor) -> None:
-    """Raises ValueError for images (B, C, H, W) that are neither grey nor colours."""
-    if images.shape[1] not in (1, 3):
-        raise ValueError(f"images must have 1 or 3 channels, got {images.shape[1]}")
-
-
-def to_rgb(images: Tensor) -> Tensor:
-    """Images with three channels: grey ones repeated, three-channel ones as they are."""
-    check_channels(images)
-    return images.expand(-1, 3, -1, -1)
-
-
-class Inception(Extractor):
-    """The Inception network of 2015 of published FIDs: TensorFlow's weights, 2048 features.
-
-    Images are resized to 299 as TensorFlow 1 did, without antialiasing. Grey images are repeated
-    to three channels, and their FID compares only to that of grey images.
-
-    Arguments:
-        weights: The weights' file; by default it is fetched once into the cache. No other file
-            than torch-fidelity's is accepted.
-
-    References:
-        | GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017)
-        | https://arxiv.org/abs/1706.08500
-    """
-
-    def __init__(self, weights: str | Path | None = None) -> None:
-        super().__init__("inception-tf1", 2048)
-        import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before torch_fidelity
-
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except ImportError as error:
-            raise ImportError(
-                "the inception-tf1 features need torch-fidelity: pip install 'lightning-gen[fid]'"
-            ) from error
-        path = _fetched(INCEPTION_URL, INCEPTION_SHA256) if weights is None else Path(weights)
-        # torch-fidelity unpickles its file without restraint: it gets a copy of plain tensors.
-        copy = io.BytesIO()
-        torch.save(_verified(path, INCEPTION_SHA256), copy)
-        copy.seek(0)
-        self.network = FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048"], feature_extractor_weights_path=copy
-        )
-        self.freeze()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(to_rgb(images))[0]
 
 
 class DigitClassifier(Extractor):
@@ -220,7 +123,7 @@ class Backbone(nn.Module):
         if name not in models.list_models(models):
             raise ValueError(f"torchvision has no classifier called {name}")
         self.network = models.get_model(name, weights=None)
-        self.network.load_state_dict(_plain_tensors(Path(weights)))
+        self.network.load_state_dict(plain_tensors(Path(weights)))
         head = [name for name, part in self.network.named_modules() if isinstance(part, nn.Linear)]
         self.network.set_submodule(head[-1], nn.Identity())
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
@@ -264,36 +167,24 @@ def extractor(name: str, weights: str | Path | None = None) -> Extractor:
         backbone.channels = Extractor.channels
         return backbone
     if Path(name).is_file():
-        return ModuleFeatures(torch.jit.load(name, "cpu"), Path(name).stem)
-    module, _, attribute = name.partition(":")
-    found = getattr(import_module(module), attribute)
-    made = found if isinstance(found, nn.Module) else found()
-    return made if isinstance(made, Extractor) else ModuleFeatures(made, attribute.lower())
-
-
-def _fetched(url: str, sha256: str) -> Path:
-    """The file behind an address, from the cache or fetched into it."""
-    path = cache_folder() / url.rsplit("/", 1)[1]
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256)
-        except (URLError, OSError) as error:
-            raise FileNotFoundError(
-                f"cannot fetch the Inception weights ({error}); put the file behind {url} at {path}"
+            script = torch.jit.load(name, "cpu")
+        except RuntimeError as error:
+            raise ValueError(
+                f"{name} is no TorchScript file: write one by torch.jit.save"
             ) from error
-    return path
-
-
-def _verified(path: Path, sha256: str) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there are no weights at {path}")
-    if (found := digest_of_file(path)) != sha256:
+        return ModuleFeatures(script, Path(name).stem)
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+        made = found if isinstance(found, nn.Module) else found()
+    except (ImportError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"{path} has sha256 {found[:12]}..., expected {sha256[:12]}...; fetch it again"
+            f"the features {name} cannot be made ({error}); name a module, or what makes one "
+            "without arguments"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise ValueError(
+            f"the features {name} must be a torch.nn.Module, got {type(made).__name__}"
         )
-    return _plain_tensors(path)
-
-
-def _plain_tensors(path: Path) -> dict[str, Tensor]:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return made if isinstance(made, Extractor) else ModuleFeatures(made, attribute.lower())

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from .extractors import Extractor
+from .features import Extractor
 
 Moments = tuple[Tensor, Tensor]  # mean (D,), covariance (D, D)
 
@@ -48,6 +48,11 @@ class FrechetDistance(FrechetInceptionDistance):
             raise ValueError(f"images must be uint8, got {images.dtype}: use levels.to_levels")
         with torch.autocast(images.device.type, enabled=False):
             features = self.inception(images).double()
+        if features.shape[1] != self.extractor.num_features:
+            raise ValueError(
+                f"{self.extractor.name} gives {features.shape[1]} features of these images, not "
+                f"{self.extractor.num_features}; take an extractor that resizes them"
+            )
         kind = "real" if real else "fake"
         getattr(self, f"{kind}_features_sum").add_(features.sum(0))
         getattr(self, f"{kind}_features_cov_sum").add_(features.T @ features)

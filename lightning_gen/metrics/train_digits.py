@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .cache import digest_of_file
-from .extractors import DIGITS, digit_network, grey28, resize
+from .extractors import DIGITS, digit_network, grey28
+from .features import resize
 
 
 def read_idx(path: Path) -> Tensor:

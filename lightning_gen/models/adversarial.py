@@ -77,6 +77,8 @@ class AdversarialModel(GenerativeModel):
         super().__init__(**kwargs)
         if micro_batches < 1:
             raise ValueError(f"micro_batches must be at least 1, got {micro_batches}")
+        if gradient_clip is not None and not gradient_clip > 0:
+            raise ValueError(f"gradient_clip must be positive, got {gradient_clip}")
         if schedule not in ("alternating", "simultaneous"):
             raise ValueError(f"schedule must be alternating or simultaneous, got {schedule}")
         self.automatic_optimization = False
@@ -162,8 +164,17 @@ class AdversarialModel(GenerativeModel):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        self.turns = checkpoint["game"]["turns"]
-        self.moves = dict(checkpoint["game"]["moves"])
+        game, states = checkpoint.get("game"), checkpoint.get("optimizer_states") or self.players()
+        if (
+            not isinstance(game, dict)
+            or not {"turns", "moves"} <= game.keys()
+            or len(states) != len(self.players())
+        ):
+            raise ValueError(
+                f"the checkpoint does not say how far the game of {type(self).__name__} is, or "
+                "not all of its optimizers: it was changed, or is of another version; take another"
+            )
+        self.turns, self.moves = game["turns"], dict(game["moves"])
 
     # The moves
 

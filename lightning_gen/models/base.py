@@ -93,8 +93,10 @@ class GenerativeModel(LightningModule, ABC):
         super().__init__()
         if _given_hyperparameters.get() is not None:  # built from a config: plain values only
             self.save_hyperparameters()
-        if ema_half_life is not None and ema_half_life <= 0:
+        if ema_half_life is not None and not ema_half_life > 0:
             raise ValueError(f"ema_half_life must be positive images, got {ema_half_life}")
+        if not ema_ramp > 0:
+            raise ValueError(f"ema_ramp must be a positive share of the images, got {ema_ramp}")
         self.ema_half_life, self.ema_ramp = ema_half_life, ema_ramp
         self.channels_last, self.compile_networks = channels_last, compile_networks
         self.averages = nn.ModuleDict()

@@ -5,7 +5,7 @@ discrete image, so that their likelihoods compare.
 """
 
 from abc import ABC, abstractmethod
-from math import log
+from math import isfinite, log
 
 import torch
 from torch import Tensor
@@ -81,6 +81,8 @@ class DiscretizedLogistic(Distribution):
     parameters = 2
 
     def __init__(self, min_log_scale: float = -7.0) -> None:
+        if not isfinite(min_log_scale):
+            raise ValueError(f"min_log_scale must be finite, got {min_log_scale}")
         self.min_log_scale = min_log_scale
 
     def nll(self, parameters: Tensor, targets: Tensor) -> Tensor:
@@ -116,6 +118,9 @@ class Gaussian(Distribution):
     bin_width = 2 / 255
 
     def __init__(self, log_var_range: tuple[float, float] = (-10.0, 10.0)) -> None:
+        low, high = log_var_range
+        if not low < high:
+            raise ValueError(f"log_var_range must be (low, high), got {tuple(log_var_range)}")
         self.log_var_range = log_var_range
 
     def targets(self, x: Tensor, noise: Noise) -> Tensor:

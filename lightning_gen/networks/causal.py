@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ..nn.causal import GatedCausalLayer, RowCausalConv2d
 from ..nn.roles import PixelNetwork
+from ..nn.sizes import check_sizes
 
 
 class GatedCausalStack(PixelNetwork):
@@ -32,6 +33,11 @@ class GatedCausalStack(PixelNetwork):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(channels=channels, width=width, head=head)
+        if depth < 0:
+            raise ValueError(f"depth must not be negative, got {depth}")
+        if num_classes is not None:
+            check_sizes(num_classes=num_classes)
         for name, size in (("kernel", kernel), ("first_kernel", first_kernel)):
             if size < 3 or size % 2 == 0:
                 raise ValueError(f"{name} must be odd and at least 3, got {size}")

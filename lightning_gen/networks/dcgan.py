@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..nn.init import normal_
 from ..nn.norm import Norm, norm2d
 from ..nn.roles import Discriminator, Generator
+from ..nn.sizes import check_sizes
 
 
 class DCGANGenerator(Generator):
@@ -38,6 +39,7 @@ class DCGANGenerator(Generator):
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
+        check_sizes(channels=channels, latent_size=latent_size, width=width)
         self.shape, self.latent_size = (channels, size, size), latent_size
         base, stages = coarsest(size)
         widths = [width * 2**i for i in reversed(range(stages))]
@@ -77,6 +79,8 @@ class DCGANDiscriminator(Discriminator):
         self, size: int = 64, channels: int = 3, width: int = 64, norm: Norm = "batch"
     ) -> None:
         super().__init__()
+        check_sizes(channels=channels, width=width)
+        self.shape = (channels, size, size)
         base, stages = coarsest(size)
         widths = [width * 2**i for i in range(stages)]
         bias = norm == "none"

@@ -6,6 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from ..nn.roles import Decoder, Encoder
+from ..nn.sizes import check_sizes
 
 
 class MLPEncoder(Encoder):
@@ -24,6 +25,7 @@ class MLPEncoder(Encoder):
         widths: tuple[int, ...] = (400, 400),
     ) -> None:
         super().__init__()
+        check_sizes(shape=shape, latent_size=latent_size, widths=widths)
         self.shape, self.latent_size = shape, latent_size
         self.layers = nn.Sequential(nn.Flatten(), *_hidden(prod(shape), *widths))
         self.out = nn.Linear(widths[-1], 2 * latent_size)
@@ -51,6 +53,7 @@ class MLPDecoder(Decoder):
         outputs: int = 1,
     ) -> None:
         super().__init__()
+        check_sizes(shape=shape, latent_size=latent_size, widths=widths, outputs=outputs)
         self.shape, self.latent_size, self.outputs = shape, latent_size, outputs
         self.layers = nn.Sequential(*_hidden(latent_size, *widths))
         self.out = nn.Linear(widths[-1], outputs * prod(shape))
@@ -79,6 +82,7 @@ class ConvEncoder(Encoder):
         hidden: int = 128,
     ) -> None:
         super().__init__()
+        check_sizes(shape=shape, latent_size=latent_size, widths=widths, hidden=hidden)
         self.shape, self.latent_size = shape, latent_size
         inner = _inner_shape(shape, widths)
         layers: list[nn.Module] = []
@@ -112,6 +116,8 @@ class ConvDecoder(Decoder):
         outputs: int = 1,
     ) -> None:
         super().__init__()
+        check_sizes(shape=shape, latent_size=latent_size, widths=widths, hidden=hidden)
+        check_sizes(outputs=outputs)
         self.shape, self.latent_size, self.outputs = shape, latent_size, outputs
         inner = _inner_shape(shape, widths)
         layers: list[nn.Module] = [*_hidden(latent_size, hidden, prod(inner))]

@@ -6,6 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from ..nn.roles import Discriminator, Generator
+from ..nn.sizes import check_sizes
 
 
 class MLPGenerator(Generator):
@@ -24,6 +25,7 @@ class MLPGenerator(Generator):
         widths: tuple[int, ...] = (256, 256),
     ) -> None:
         super().__init__()
+        check_sizes(shape=shape, latent_size=latent_size, widths=widths)
         channels, height, width = shape
         self.shape, self.latent_size = (channels, height, width), latent_size
         layers: list[nn.Module] = []
@@ -49,6 +51,9 @@ class MLPDiscriminator(Discriminator):
         self, shape: tuple[int, int, int] = (1, 28, 28), widths: tuple[int, ...] = (256, 256)
     ) -> None:
         super().__init__()
+        check_sizes(shape=shape, widths=widths)
+        channels, height, width = shape
+        self.shape = (channels, height, width)
         layers: list[nn.Module] = [nn.Flatten()]
         for a, b in pairwise((prod(shape), *widths)):
             layers += [nn.Linear(a, b), nn.LeakyReLU(0.2)]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..nn.init import he_uniform_
 from ..nn.norm import Norm, norm2d
 from ..nn.roles import Discriminator, Generator
+from ..nn.sizes import check_sizes
 
 Resample = Literal["up", "down", "none"]
 
@@ -84,6 +85,7 @@ class ResNetGenerator(Generator):
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
+        check_sizes(channels=channels, latent_size=latent_size, widths=widths, base=base)
         size = base * 2 ** (len(widths) - 1)
         self.shape, self.latent_size = (channels, size, size), latent_size
         first = nn.Linear(latent_size, widths[0] * base * base)
@@ -122,6 +124,10 @@ class ResNetDiscriminator(Discriminator):
         norm: Norm = "none",
     ) -> None:
         super().__init__()
+        check_sizes(channels=channels, widths=widths)
+        if plain < 0:
+            raise ValueError(f"plain must not be negative, got {plain}")
+        self.shape = (channels, None, None)
         last = nn.Linear(widths[-1], 1)
         he_uniform_(last, gain=1.0)
         self.layers = nn.Sequential(

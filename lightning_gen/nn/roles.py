@@ -19,6 +19,8 @@ class Generator(nn.Module, ABC):
 class Discriminator(nn.Module, ABC):
     """Maps images to the evidence that they are real."""
 
+    shape: tuple[int, int | None, int | None] | None = None  # of the images; None where it is free
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (B, C, H, W) to logits (B,)."""

@@ -107,7 +107,7 @@ def random_inception(tmp_path, monkeypatch):
 
 def test_inception_gives_torch_fidelitys_features(random_inception, monkeypatch):
     path, reference = random_inception
-    monkeypatch.setattr(extractors, "INCEPTION_SHA256", digest_of_file(path))
+    monkeypatch.setattr("lightning_gen.metrics.inception.INCEPTION_SHA256", digest_of_file(path))
     inception = extractor("inception-tf1", path)
     assert (inception.name, inception.num_features) == ("inception-tf1", 2048)
     colour, grey = images(2), images(2, channels=1)

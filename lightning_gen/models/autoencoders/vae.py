@@ -11,7 +11,7 @@ References:
     | `importance_nll`
 """
 
-from math import log
+from math import inf, log
 from typing import Any, Literal
 
 import torch
@@ -53,7 +53,7 @@ class VAE(LikelihoodModel):
         super().__init__(**kwargs)
         likelihood = Bernoulli() if likelihood is None else likelihood
         _check_fit(encoder, decoder, likelihood)
-        if kl_weight < 0 or kl_warmup < 0:
+        if not 0 <= kl_weight < inf or kl_warmup < 0:
             raise ValueError(
                 f"kl_weight and kl_warmup must not be negative, got {kl_weight} and {kl_warmup}"
             )

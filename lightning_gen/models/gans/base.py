@@ -50,6 +50,7 @@ class LatentGAN(AdversarialModel):
             raise ValueError(f"n_critic must be at least 1, got {n_critic}")
         if prior not in ("normal", "uniform"):
             raise ValueError(f"prior must be normal or uniform, got {prior}")
+        _check_fit(generator, discriminator)
         self.generator, self.discriminator = generator, discriminator
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -121,6 +122,17 @@ class LatentGAN(AdversarialModel):
     def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """Draws `n` images (n, C, H, W) from the averaged generator if there is one."""
         return self.decode(self.latent(n, noise))
+
+
+def _check_fit(generator: Generator, discriminator: Discriminator) -> None:
+    """Raises ValueError if the discriminator is not of images like the generator's."""
+    takes = getattr(discriminator, "shape", None) or ()
+    if any(a not in (None, b) for a, b in zip(takes, generator.shape, strict=False)):
+        shown = ", ".join("any" if size is None else str(size) for size in takes)
+        raise ValueError(
+            f"the generator makes images of shape {tuple(generator.shape)} but the discriminator "
+            f"takes ({shown}); they must be equal"
+        )
 
 
 def has_batch_norm(network: nn.Module) -> bool:

@@ -10,6 +10,7 @@ References:
     | https://arxiv.org/abs/1704.00028
 """
 
+from math import inf
 from typing import Any
 
 from torch import Tensor
@@ -65,6 +66,8 @@ class WGANGP(LatentGAN):
                 "a gradient penalty needs second derivatives, which compiled networks do not have; "
                 "leave compile_networks false"
             )
+        if not 0 <= penalty_weight < inf:
+            raise ValueError(f"penalty_weight must not be negative, got {penalty_weight}")
         self.penalty_weight, self.one_sided = penalty_weight, one_sided
 
     def discriminator_loss(self, batch: Batch) -> Terms:

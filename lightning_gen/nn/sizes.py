@@ -1,0 +1,12 @@
+"""What can be the size of a layer."""
+
+from collections.abc import Sequence
+
+
+def check_sizes(**sizes: int | Sequence[int]) -> None:
+    """Raises ValueError for a size below 1, or for no sizes at all where several are given."""
+    for name, size in sizes.items():
+        if isinstance(size, Sequence) and (not size or min(size) < 1):
+            raise ValueError(f"{name} must be one or more sizes of at least 1, got {list(size)}")
+        if isinstance(size, int) and size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
