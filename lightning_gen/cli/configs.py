@@ -111,6 +111,7 @@ def _measure(text: str) -> None:
     known: dict[str, tuple[int, int]] = {}  # by anchor, the count and the depth of what it names
     within: list[list[Any]] = []  # anchor, count before it, depth below it
     count = 0
+    event: Any  # its marks are of the class of whichever parser there is
     for event in yaml.parse(text, Loader=LOADER):
         size, depth, anchor = 1, 0, str(getattr(event, "anchor", None))
         if isinstance(event, yaml.AliasEvent):
