@@ -41,7 +41,8 @@ class BestCheckpoints(Checkpoint):
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         if not any(isinstance(c, Periodic) and c.every_n_steps for c in callbacks):
             self.on_train_batch_end = None  # type: ignore[method-assign, assignment]
-        self._seen = trainer.callback_metrics.get(self._key)  # of other weights
+        self._key = self._key or main_score(trainer.callback_metrics)
+        self._seen = trainer.callback_metrics.get(self._key)  # of weights that are not trained
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         self._look(trainer)
@@ -49,6 +50,9 @@ class BestCheckpoints(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
             self._look(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look(trainer)  # after a last look that was taken again
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._look(trainer)

@@ -96,8 +96,10 @@ class LastCheckpoint(Checkpoint):
             self._validates = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.every is None and self._at != _place(trainer):
+        if (self.every is None or _is_last(trainer)) and self._at != _place(trainer):
             self.save(trainer)
+        if self.holds(trainer):  # a last look at the model may take long
+            self.signals.saved(trainer.global_step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # An epoch that is cut was saved in its middle: now Lightning takes it for a whole one.
@@ -137,7 +139,7 @@ class LastCheckpoint(Checkpoint):
     def _begin(self, trainer: Trainer) -> None:
         """Makes what the run goes on from the newest, and sweeps what killed processes left."""
         source = trainer.ckpt_path
-        self._ours = source is not None and Path(source).absolute().parent == self.folder.absolute()
+        self._ours = source is not None and Path(source).resolve().parent == self.folder.resolve()
         if trainer.is_global_zero and self.folder.is_dir():
             sweep(self.folder)
             if self._ours and Path(str(source)).name != LAST:
@@ -180,15 +182,23 @@ def _validation_is_due(trainer: Trainer) -> bool:
             return False
     finally:
         trainer.should_stop = stops
-    trainer.validating = True
+    stage, trainer.validating = trainer.state.stage, True
     loop.epoch_loop.val_loop.setup_data()
-    trainer.training = True
+    trainer.state.stage = stage  # which may be that of a validation
     return not loop.epoch_loop.val_loop.skip
 
 
 def _epoch_is_cut(trainer: Trainer) -> bool:
     """Whether the batch was not the last of its epoch."""
     return not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+
+
+def _is_last(trainer: Trainer) -> bool:
+    """Whether the epoch that ends is the last one."""
+    loop = trainer.fit_loop
+    epochs = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+    done = loop.max_epochs is not None and 0 <= loop.max_epochs <= epochs
+    return done or loop.epoch_loop._is_training_done or trainer.should_stop
 
 
 def _place(trainer: Trainer) -> tuple[int, int]:

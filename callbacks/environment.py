@@ -44,10 +44,21 @@ class Environment(Callback):
             "versions": versions(),
             "hardware": hardware(trainer),
         }
-        if path.exists():
-            before = json.loads(path.read_text())
+        before = read_environment(path)
+        if before:
             now["earlier"] = [*before.pop("earlier", []), before]
         write_text(path, json.dumps(now, indent=2) + "\n")
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """What an environment.json holds, nothing if there is none; ValueError if it is no such file."""
+    try:
+        content = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); move it away") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} does not hold what a run was made on; move it away")
+    return content
 
 
 def versions() -> dict[str, str | None]:

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightning_gen.tracking import run_folder
+from lightning_gen.tracking import record_stop, run_folder
 
 
 class NaNGuard(Callback):
@@ -45,6 +45,7 @@ class NaNGuard(Callback):
         # A process may be alone with its NaN: all add up what they found, and stop together.
         found = not_finite({**terms, **weights}, trainer)
         if found is not None:
+            record_stop(trainer, f"{found} is not finite")
             raise FloatingPointError(self._sentence(trainer, found))
 
     def on_save_checkpoint(

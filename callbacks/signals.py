@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -62,9 +61,9 @@ class Signals:
             return
         # Its loop would also broadcast, and wait for, a flag on each step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         self._rank, self._world = trainer.global_rank, trainer.world_size
         self._process = os.getpid()
+        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         # Lightning takes any other exit code of those that it launched for a crash.
         launched = isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher)
         environment = getattr(trainer.strategy, "cluster_environment", None)
@@ -153,6 +152,7 @@ class Signals:
             except RuntimeError:
                 return  # the others are gone, which the main thread will meet as well
             if len(set(answers)) == 1 and answers[0].endswith("saved"):
+                self._store.set(f"left/{self._rank}", "")
                 self._leave()
             return
 
@@ -179,5 +179,8 @@ class Signals:
         if self._rank == 0:
             print(f"{stop}, in the evaluation after it", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        time.sleep(POLL)  # for the others to read the same answers
+        if self._rank == 0:  # which may keep the store, where the others still have to read
+            with contextlib.suppress(RuntimeError):
+                every = [f"left/{rank}" for rank in range(self._world)]
+                self._store.wait(every, timedelta(seconds=PARTING))
         os._exit(int(stop.code or 0))

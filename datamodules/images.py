@@ -126,14 +126,17 @@ class Encoded(Images):
             self._corrupt[indices] = 1
 
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        served, size = indices.tolist(), self.decoder.size
-        pixels = np.empty((len(served), self.decoder.channels, size, size), np.uint8)
+        pixels, served = [], indices.tolist()
         for place, index in enumerate(served):
             try:
-                pixels[place] = self.decode(index)
+                pixels.append(self.decode(index))
             except DataError as error:
-                served[place], pixels[place] = self._stand_in(index, error)
-        return torch.from_numpy(pixels), self.labels[served]
+                served[place], image = self._stand_in(index, error)
+                pixels.append(image)
+        if not served:  # the share of a process where there are fewer images than processes
+            shape = (0, self.decoder.channels, self.decoder.size, self.decoder.size)
+            return torch.empty(shape, dtype=torch.uint8), self.labels[served]
+        return torch.from_numpy(np.stack(pixels)), self.labels[served]
 
     def decode(self, index: int) -> np.ndarray:
         """One image, uint8 (C, H, W)."""

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +42,7 @@ def link(source: Path, target: Path) -> None:
         try:
             os.link(source, part)
         except OSError:
-            shutil.copyfile(source, part)
+            write_bytes(part, source.read_bytes())
         try:
             os.replace(part, target)
         finally:

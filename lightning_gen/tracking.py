@@ -1,14 +1,18 @@
 """Where values go: all loggers under one step, and the run folder's result.json."""
 
+from __future__ import annotations  # results are read without Lightning
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pytorch_lightning import Trainer
 
 from .files import write_text
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
 
 
 def publish(trainer: Trainer, values: Mapping[str, float], step: int | None = None) -> None:
@@ -45,8 +49,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def has_finished(trainer: Trainer) -> bool:
     """Whether result.json says that a fit came to its end at this very step."""
-    path = run_folder(trainer) / "result.json"
-    return path.exists() and json.loads(path.read_text()).get("finished") == trainer.global_step
+    return read_results(run_folder(trainer) / "result.json").get("finished") == trainer.global_step
 
 
 def record(
@@ -72,10 +75,18 @@ def record(
         content["budget"] = {
             "images_seen": getattr(model, "images_seen", 0),
             "steps": trainer.global_step,
-            "epochs": trainer.current_epoch,
             "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "processes": trainer.world_size,
         }
     if finished:
         content["finished"] = trainer.global_step
+        content.pop("stopped", None)
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def record_stop(trainer: Trainer, reason: str) -> None:
+    """Says in the run's result.json why a run was given up, on rank 0, until it comes to its end."""
+    if trainer.is_global_zero:
+        path = run_folder(trainer) / "result.json"
+        content = {**read_results(path), "stopped": {"step": trainer.global_step, "reason": reason}}
+        write_text(path, json.dumps(content, indent=2) + "\n")

@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from multiprocessing.util import _run_after_forkers
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def begun(function: Callable[[], int | None], output: Path) -> int:
         return pid
     code = 70
     try:
+        _run_after_forkers()  # as multiprocessing does, which has threads that are not forked
         os.setpgid(0, 0)
         file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, 1)

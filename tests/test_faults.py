@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from functools import partial
+from multiprocessing.util import _run_after_forkers
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -713,6 +714,7 @@ class Fork:
             return
         code = 70
         try:
+            _run_after_forkers()  # as multiprocessing does
             os.environ.update(env)
             rank_zero_only.rank = int(env["LOCAL_RANK"])
             code = main(command)

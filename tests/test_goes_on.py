@@ -1,5 +1,6 @@
 """Going on where it is easy to get wrong: odd places, odd schedules, and runs that had ended."""
 
+import copy
 import csv
 import os
 import re
@@ -111,6 +112,72 @@ def test_a_validation_amid_accumulated_gradients_loses_none(at, stop, digits, tm
     assert same(run, whole)
 
 
+@pytest.mark.parametrize("name", ["gan", "wgan_gp"])
+@pytest.mark.parametrize("at", [4, 6])
+def test_a_validation_amid_an_epoch_changes_nothing(name, at, digits, tmp_path):
+    config = config_of(SOURCE[name], digits, tmp_path / "config.yaml", val_check_interval=3)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert fit(config, whole, CSV) == 0
+    assert fit(config, run, CSV, die_at=at) == -signal.SIGKILL
+    assert fit(config, run, CSV, AUTO, dies=at_batch(at + 3, told)) == 143
+    assert fit(config, run, CSV, AUTO) == 0
+    assert same(run, whole)
+    consumed = state(whole)["ImageFolder"]["images_consumed"]
+    assert consumed == state(whole)["images_seen"] == 14 * 8
+
+
+def test_each_epoch_has_every_image_once_beside_validations(digits, tmp_path):
+    config = config_of(SOURCE["vae"], digits, tmp_path / "config.yaml", limit_val_batches=None)
+    seen = tmp_path / "seen"
+
+    def noting():
+        from lightning_gen.models.base import GenerativeModel
+
+        before = GenerativeModel.to_batch
+
+        def to_batch(self, raw):
+            if self.trainer.training:
+                with open(seen, "a") as file:
+                    file.writelines(f"{hash(bytes(image.numpy()))}\n" for image in raw[0])
+            return before(self, raw)
+
+        GenerativeModel.to_batch = to_batch
+
+    assert fit(config, tmp_path / "run", CSV, dies=noting) == 0
+    images = seen.read_text().split()
+    epochs = [sorted(images[:56]), sorted(images[56:])]
+    assert len(set(epochs[0])) == 56
+    assert epochs[0] == epochs[1]
+
+
+def test_a_signal_in_the_last_look_loses_nothing(digits, tmp_path):
+    config = config_of(SOURCE["gan"], digits, tmp_path / "config.yaml", limit_val_batches=0)
+    scoring(config, {"every_n_steps": 100})
+    whole, run = tmp_path / "whole", tmp_path / "run"
+
+    def slowly():
+        from callbacks import FID
+
+        before = FID.look
+
+        def look(self, trainer, model):
+            if trainer.global_step:
+                told()
+                time.sleep(60)
+            before(self, trainer, model)
+
+        FID.look = look
+
+    assert fit(config, whole, CSV, "--checkpoint_every=100") == 0
+    start = time.monotonic()
+    assert fit(config, run, CSV, "--checkpoint_every=100", dies=slowly) == 143
+    assert time.monotonic() - start < 30
+    assert state(run)["global_step"] == 14
+    assert fit(config, run, CSV, "--checkpoint_every=100", LAST) == 0
+    assert rows(run) == rows(whole)
+    assert differences(state(whole)["state_dict"], state(run)["state_dict"]) == []
+
+
 def test_a_run_without_images_to_validate_goes_on_too(digits, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(digits / "train", data / "train")
@@ -175,6 +242,75 @@ def test_the_best_is_kept_at_a_step_after_which_the_run_stops(digits, tmp_path):
     assert fit(config, run, CSV, dies=at_batch(3, told)) == 143
     (best,) = (run / "checkpoints").glob("best-*-step-4.ckpt")
     assert torch.load(best, weights_only=True)["global_step"] == 4
+
+
+def best_of(run):
+    return sorted(path.name for path in (run / "checkpoints").glob("best-*"))
+
+
+def test_the_best_is_never_that_of_untrained_weights(digits, tmp_path):
+    config = config_of(SOURCE["gan"], digits, tmp_path / "config.yaml")
+    scoring(config, {"every_n_steps": 5})
+    run = tmp_path / "run"
+    assert fit(config, run, CSV, "--keep_best=9") == 0
+    scores = {row["step"]: row["fid/digits@12"] for row in rows(run) if "fid/digits@12" in row}
+    assert set(scores) == {"0", "5", "10", "14"}
+    stem = "best-fid-digits@12-"
+    kept = sorted(f"{stem}{float(v):.6g}-step-{k}.ckpt" for k, v in scores.items() if k != "0")
+    assert best_of(run) == kept
+
+
+@pytest.mark.parametrize("stop", ["killed", "told"])
+def test_the_best_is_kept_when_the_last_look_is_taken_again(stop, digits, tmp_path):
+    config = config_of(SOURCE["gan"], digits, tmp_path / "config.yaml", max_steps=11)
+    scoring(config, {"every_n_steps": 4})
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert fit(config, whole, CSV, "--keep_best=9") == 0
+    if stop == "killed":
+        assert fit(config, run, CSV, "--keep_best=9", die_at=11) == -signal.SIGKILL
+    else:
+        assert fit(config, run, CSV, "--keep_best=9", dies=at_batch(10, told)) == 143
+    assert fit(config, run, CSV, "--keep_best=9", LAST) == 0
+    assert best_of(run) == best_of(whole)
+    assert (run / "result.json").read_text() == (whole / "result.json").read_text()
+
+
+def test_two_runs_do_not_share_a_folder_at_one_time(digits, tmp_path):
+    config = config_of(SOURCE["gan"], digits, tmp_path / "config.yaml")
+    run = tmp_path / "run"
+    found = []
+
+    def another():
+        found.append(fit(config, run, CSV, AUTO))
+        if (
+            found[0] != 2
+            or "another process is at work in" not in run.with_suffix(".log").read_text()
+        ):
+            os._exit(77)
+
+    assert fit(config, run, CSV, OFTEN, dies=at_batch(5, another)) == 0
+
+
+def test_a_checkpoint_that_was_changed_is_refused_in_one_sentence(digits, tmp_path):
+    config = config_of(SOURCE["gan"], digits, tmp_path / "config.yaml")
+    run = tmp_path / "run"
+    assert fit(config, run, CSV, die_at=9) == -signal.SIGKILL
+    path = run / "checkpoints" / "last.ckpt"
+    whole = torch.load(path, weights_only=True)
+    for change in (
+        lambda c: c["callbacks"]["LastCheckpoint"].update(at=[]),
+        lambda c: c["loops"]["fit_loop"].update(epoch_progress={"x": 1}),
+    ):
+        content = copy.deepcopy(whole)
+        change(content)
+        torch.save(content, path)
+        run.with_suffix(".log").unlink()
+        assert fit(config, run, CSV, LAST) == 2
+        said = run.with_suffix(".log").read_text()
+        assert "Traceback" not in said
+        assert re.search(
+            r"error: .*last.ckpt was changed and cannot be gone on from .*; take another", said
+        )
 
 
 def test_an_older_checkpoint_becomes_the_newest_when_a_run_goes_on_from_it(digits, tmp_path):

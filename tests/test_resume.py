@@ -11,6 +11,10 @@ from .runs import CONFIGS, config_of, differences, fit, folder_of_digits, rows, 
 
 pytestmark = pytest.mark.slow
 CASES = [(path, workers) for path in CONFIGS for workers in (0, 2)]
+FORK = {
+    "class_path": "pytorch_lightning.strategies.DDPStrategy",
+    "init_args": {"start_method": "fork"},
+}
 ONE_OF_EACH_FAMILY = ("dcgan", "vae", "gated_pixelcnn")
 
 
@@ -62,7 +66,7 @@ def test_a_killed_run_goes_on_bit_for_bit(source, workers, digits, whole_runs, t
 @pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_two_killed_processes_go_on_bit_for_bit(name, digits, tmp_path):
     source = next(path for path in CONFIGS if path.stem == name)
-    config = config_of(source, digits, tmp_path / "config.yaml", devices=2, strategy="ddp_fork")
+    config = config_of(source, digits, tmp_path / "config.yaml", devices=2, strategy=FORK)
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert fit(config, whole, "--trackers=[csv]") == 0, logs(whole)
     for die_at, every, go_on in ((6, "4", []), (10, "20", ["--ckpt_path=last"])):

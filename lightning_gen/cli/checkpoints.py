@@ -1,5 +1,6 @@
 """Reading checkpoints: data only, never code."""
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,18 @@ def require_progress(content: dict[str, Any], path: str | Path) -> None:
     require(content, optional, path)
     if not isinstance(content.get("lr_schedulers"), list):  # which may be empty
         require(content, {"lr_schedulers": list}, path)
+
+
+def unrestored(error: Exception, path: object) -> Exception | None:
+    """What a checkpoint lacks that has the right entries, if that is where an error comes from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, ValueError) or not any(
+        frame.filename.endswith("checkpoint_connector.py") and "restore" in frame.name
+        for frame in frames
+    ):
+        return None
+    what = f"{type(error).__name__}: {error}"
+    return ValueError(f"{path} was changed and cannot be gone on from ({what}); take another")
 
 
 def require(content: dict[str, Any], kinds: Mapping[str, type], path: str | Path) -> None:

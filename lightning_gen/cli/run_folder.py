@@ -1,17 +1,26 @@
 """Which folder a run has: chosen once, by the first process, and known to the others."""
 
 import contextlib
+import errno
 import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+from lightning_gen.files import writing
 
 from . import is_first_process
 from .cluster import agreed, by_srun, starts_again
 
 VARIABLE = "LIGHTNING_GEN_RUN_DIR"
 _made: list[Path] = []  # folders that this process made
+_held: list[IO[str]] = []  # the locks of those where it is at work
 
 
 def choose_run_folder(config: Any, checkpoint: str | None) -> Path:
@@ -94,6 +103,27 @@ def new_run_folder(name: str, again: bool = False, root: Path = Path("runs")) ->
         except FileExistsError:
             continue
     raise OSError(f"could not make a new folder under {root / name}")
+
+
+def hold(folder: Path) -> None:
+    """Keeps other runs out of a folder for as long as this process lives.
+
+    Raises:
+        ValueError: If another process is at work there.
+    """
+    if fcntl is None:
+        return
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "w")  # noqa: SIM115  # closed at the end of the process
+    _held.append(file)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # some shared file systems have no locks
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise ValueError(
+                f"another process is at work in {folder}; wait for its end, or choose another --run_dir"
+            ) from error
 
 
 def forget_failed_start() -> None:

@@ -22,7 +22,7 @@ from lightning_gen.tracking import has_finished, record
 
 from . import without_flags
 from .allowed import refuse_code
-from .checkpoints import require_model, require_progress
+from .checkpoints import require_model, require_progress, unrestored
 from .checks import check_shares, check_trainer, refuse_nulls
 from .classes import class_error, import_classes
 from .cluster import fault, first_to_say, leave_together, plugins, say_who_is_lost
@@ -33,6 +33,7 @@ from .run_folder import (
     choose_run_folder,
     existing_run_folder,
     forget_failed_start,
+    hold,
     keep_run_folder,
 )
 from .trackers import Logged, LogPositions, Tracker, is_first, loggers
@@ -174,7 +175,7 @@ class GenerativeCLI(LightningCLI):
         except Exception as error:
             if self.trainer.global_step:
                 keep_run_folder()
-            known = fault(error)
+            known = fault(error) or unrestored(error, self.trainer.ckpt_path)
             if subcommand == "fit" and (known is not None or self.trainer.global_step):
                 (known or error).add_note(self._how_to_go_on(error))
             what = str(error) if known is None else type(known).__name__
@@ -195,6 +196,7 @@ class GenerativeCLI(LightningCLI):
 
     def before_fit(self) -> None:
         if is_first():
+            hold(self.run_dir)
             for folder in (self.run_dir, self.run_dir / "samples"):
                 sweep(folder)  # of what a kill cut short
             own = ("config", "run_dir", "ckpt_path", "weights_only", "allow_changes")

@@ -184,6 +184,7 @@ VALUES = {
     "logging": option("--trainer.log_every_n_steps=0", "log_every_n_steps must be more than 0, got 0"),
     "no training": option("--trainer.limit_train_batches=0", "limit_train_batches must be more than 0, got 0"),
     "share of training": option("--trainer.limit_train_batches=1.5", "trainer.limit_train_batches must be a share from 0.0 to 1.0, or a number of batches, got 1.5"),
+    "validation by the clock": option("--trainer.val_check_interval=00:00:00:10", "val_check_interval must be a number, more than 0, got"),
     "validation": option("--trainer.check_val_every_n_epoch=0", "check_val_every_n_epoch must be more than 0, got 0"),
     "share of validation": option("--trainer.limit_val_batches=-1", "trainer.limit_val_batches must be a share from 0.0 to 1.0, or a number of batches, got -1"),
     "interval of validation": option("--trainer.val_check_interval=1.5", "trainer.val_check_interval must be a share from 0.0 to 1.0, or a number of batches, got 1.5"),
