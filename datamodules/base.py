@@ -1,6 +1,8 @@
 """What all data sets share: splits, the order of training, position, loaders, fingerprints."""
 
+import atexit
 import hashlib
+import multiprocessing
 import os
 import signal
 import warnings
@@ -260,6 +262,16 @@ def flip(images: Tensor, noise: Noise) -> Tensor:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Ends processes that still load data when this one ends, which would ask them in vain and wait."""
+    every = [each for each in multiprocessing.active_children() if each.daemon]
+    if every and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's would take them for lost
+    for process in every:
+        process.kill()
 
 
 def _undisturbed(worker: int) -> None:

@@ -1,5 +1,10 @@
 """The order of training through real fits: epochs, processes, stopping and going on."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -165,3 +170,25 @@ def test_a_batch_larger_than_the_data_is_refused():
 def test_overfit_batches_is_refused_for_it_replaces_the_order():
     with pytest.raises(ValueError, match="use limit_train_batches"):
         fit(Numbered(batch_size=4), max_epochs=1, overfit_batches=1)
+
+
+LEAVING = """
+import builtins, multiprocessing, sys
+from datamodules import ImageFolder
+data = ImageFolder(root=sys.argv[1], size=8, batch_size=2, num_workers=2, in_memory=False)
+data.setup("fit")
+builtins.kept = iter(data.train_dataloader())
+type(builtins.kept).__del__ = lambda self: None  # as where a traceback still holds it
+next(builtins.kept)
+assert len(multiprocessing.active_children()) == 2
+sys.exit(3)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_does_not_wait_for_those_that_load_data(tmp_path):
+    numbered_folder(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", LEAVING, str(tmp_path)]
+    done = subprocess.run(command, check=False, env=environment, timeout=60)
+    assert done.returncode == 3
