@@ -1,5 +1,6 @@
 """Real runs of `fit` in processes of their own, which may be killed, and what they leave."""
 
+import contextlib
 import csv
 import os
 import signal
@@ -95,13 +96,15 @@ def begun(function: Callable[[], int | None], output: Path) -> int:
         os.dup2(file, 1)
         os.dup2(file, 2)
         for number, name in ((1, "stdout"), (2, "stderr")):
-            setattr(sys, name, os.fdopen(number, "w", buffering=1))  # not pytest's
+            stream = open(number, "w", buffering=1, closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)  # not pytest's
         code = function() or 0
     except BaseException:  # noqa: BLE001  # whatever it is, the process ends here
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # or the test goes on in two processes
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 
