@@ -17,6 +17,7 @@ BENCHMARKS = {
     "processes": "a step of two processes that stay equal over one of two that do not",
     "checkpoints": "writing and reading a checkpoint of 200 MB over plain torch.save and torch.load",
     "frechet": "the Fréchet distance by scipy's sqrtm and by torchmetrics over ours",
+    "quality": "scores of samples over their features: time, and memory for 50,000 of each",
 }
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

@@ -9,11 +9,14 @@ from .checkpoint import AtomicCheckpoints, LastCheckpoint
 from .curves import Curves
 from .environment import Environment
 from .fid import FID
+from .importance import ImportanceBound
 from .interpolation import Interpolation
 from .nan_guard import NaNGuard
 from .progress import Progress
 from .reconstructions import Reconstructions
 from .sample_grid import SampleGrid
+from .sample_quality import SampleQuality
+from .speed import SamplingSpeed
 from .throughput import Throughput
 
 __all__ = [
@@ -24,11 +27,14 @@ __all__ = [
     "BitsPerDim",
     "Curves",
     "Environment",
+    "ImportanceBound",
     "Interpolation",
     "LastCheckpoint",
     "NaNGuard",
     "Progress",
     "Reconstructions",
     "SampleGrid",
+    "SampleQuality",
+    "SamplingSpeed",
     "Throughput",
 ]

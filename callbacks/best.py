@@ -11,13 +11,14 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
 from lightning_gen.files import link
+from lightning_gen.scores import direction
 
 from .checkpoint import LastCheckpoint
 from .periodic import Periodic
 
 
 class BestCheckpoints(Checkpoint):
-    """Keeps the checkpoints with the lowest scores, `best-<score>-<value>-step-<step>.ckpt`.
+    """Keeps the checkpoints with the best scores, `best-<score>-<value>-step-<step>.ckpt`.
 
     The names are all that it goes by, so a run that goes on knows them.
 
@@ -72,13 +73,15 @@ class BestCheckpoints(Checkpoint):
         kept: dict[Path, float] = {}
         if trainer.is_global_zero:
             kept = {each: value_of(each) for each in self.folder.glob(f"{stem}*.ckpt")}
-        worst = sorted(kept.values())[self.keep - 1 :][:1]
-        wanted = not math.isnan(value) and path not in kept and (not worst or value <= worst[0])
+        sign = 1 if direction(key) > 0 else -1
+        worst = sorted((sign * each for each in kept.values()), reverse=True)[self.keep - 1 :][:1]
+        better = not worst or sign * value >= worst[0]
+        wanted = not math.isnan(value) and path not in kept and better
         if trainer.strategy.broadcast(wanted):  # others may see another folder than the first does
             keep_state(trainer, path)
             kept[path] = value
         if trainer.is_global_zero:  # a kill may have left one more as well
-            for each in sorted(kept, key=lambda each: kept[each])[self.keep :]:
+            for each in sorted(kept, key=lambda each: -sign * kept[each])[self.keep :]:
                 each.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:

@@ -27,11 +27,38 @@ def check_split(name: str) -> str:
     return name
 
 
-def placed_batches(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of images and labels, with the indices (B,) of the images in their data set."""
-    sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
-    for places, (images, labels) in zip(sampler, loader, strict=True):
-        yield torch.as_tensor(places), images, labels
+class PlacedBatches:
+    """Batches of images and labels, with the indices (B,) of the images in their data set.
+
+    Arguments:
+        loader: Of this process.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+
+    @property
+    def images(self) -> int:
+        """How many images there are, over all processes."""
+        return len(self.loader.dataset)  # type: ignore[arg-type]
+
+    def dimensions(self) -> int:
+        """The numbers that an image has; 0 where this process has no image."""
+        return next((images[0].numel() for images, _ in self.loader), 0)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        loader = self.loader
+        sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+        for places, (images, labels) in zip(sampler, loader, strict=True):
+            yield torch.as_tensor(places), images, labels
+
+
+def placed_batches(loader: DataLoader) -> PlacedBatches:
+    """See `PlacedBatches`."""
+    return PlacedBatches(loader)
 
 
 def conditions(model: LightningModule, labels: Tensor) -> Tensor | None:

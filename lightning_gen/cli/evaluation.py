@@ -2,7 +2,9 @@
 
 import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,9 +18,13 @@ from pytorch_lightning import (
     seed_everything,
 )
 
-from callbacks import FID, BitsPerDim, Progress
+from callbacks import BitsPerDim, ImportanceBound, Progress, SampleQuality, SamplingSpeed
+from callbacks.sample_quality import SCORES
+from callbacks.speed import device_name
 from datamodules import DATASETS
-from lightning_gen.capabilities import Likelihood, Sampler
+from lightning_gen.capabilities import ImportanceLikelihood, Likelihood, Sampler
+from lightning_gen.files import write_text
+from lightning_gen.tracking import read_results
 
 from .allowed import refuse_code
 from .checkpoints import load_model
@@ -27,7 +33,17 @@ from .configs import read_config
 from .quiet import quieten
 from .train import print_scores
 
-METRICS = {"fid": Sampler, "bpd": Likelihood}
+RESAMPLES = 20  # of the intervals of Frechet distances
+METRICS: dict[str, type] = {
+    "fid": Sampler,
+    "kid": Sampler,
+    "is": Sampler,
+    "pr": Sampler,
+    "dc": Sampler,
+    "bpd": Likelihood,
+    "iw": ImportanceLikelihood,
+    "speed": Sampler,
+}
 
 
 def evaluate(
@@ -35,17 +51,20 @@ def evaluate(
     metrics: Sequence[str],
     data: str | None,
     root: str | None,
+    importance: int = 250,
     **choices: Any,
 ) -> None:
     """Scores a checkpoint; the scores are printed and join the result.json of its run.
 
     Arguments:
         checkpoint: A checkpoint of `fit`.
-        metrics: Which of METRICS.
+        metrics: Which of METRICS; if empty, all that the model can have.
         data: A data set's name, by default the run's.
         root: Where data sets lie, by default as in the run.
-        choices: `n`, `extractor` and `reference_split` of the Frechet distance, where they should
-            be others than the run's; the split is that of the likelihood as well.
+        importance: How many samples the importance-weighted bound takes.
+        choices: `n`, `extractor`, `weights` and `reference_split` of the scores of samples, where they
+            should be others than those of the run's Frechet distance; the split is that of likelihoods
+            as well.
 
     Raises:
         ValueError: If a name is unknown, or the model can have none of the scores.
@@ -55,36 +74,75 @@ def evaluate(
         if metric not in METRICS:
             raise ValueError(f"there is no metric {metric}; {nearest(metric, list(METRICS))}")
     seed_everything(0, verbose=False)
-    model = load_model(checkpoint)
+    start, model = time.perf_counter(), load_model(checkpoint)
     folder = checkpoint.resolve().parent.parent
     module = data_of(folder / "config.yaml", data, root)
-    chosen: list[Callback] = []
-    for metric in metrics:
-        if not isinstance(model, METRICS[metric]):
-            print(
-                f"{metric:12} n/a: {type(model).__name__} has no {METRICS[metric].__name__.lower()}"
-            )
-        elif metric == "fid":
-            settings = distance_of(folder / "config.yaml", choices.get("extractor"))
-            given = {key: value for key, value in choices.items() if value is not None}
-            distance = FID(**{**settings, **given})
-            refuse_code(distance.extractor)
-            chosen.append(distance)
-        else:
-            chosen.append(BitsPerDim(test_split=choices.get("reference_split") or "test"))
-    if not chosen:
+    able = [metric for metric in metrics or METRICS if isinstance(model, METRICS[metric])]
+    lacks = {metric: kind for metric, kind in METRICS.items() if metric not in able}
+    for metric in metrics or METRICS:
+        if metric in lacks:
+            missing = lacks[metric].__name__.removeprefix("Importance").lower()
+            print(f"{metric:12} n/a: {type(model).__name__} has no {missing}")
+    if not able:
         others = [name for name, kind in METRICS.items() if isinstance(model, kind)]
         raise ValueError(
             f"{type(model).__name__} can have none of {', '.join(metrics)}; it has {', '.join(others)}"
         )
+    chosen = scorers(able, folder / "config.yaml", importance, not metrics, choices)
     with TemporaryDirectory() as nowhere:  # a checkpoint without its run: scores are printed only
-        run(model, module, chosen, folder if (folder / "config.yaml").exists() else Path(nowhere))
+        place = folder if (folder / "config.yaml").exists() else Path(nowhere)
+        trainer = run(model, module, chosen, place)
+        note_evaluation(place / "result.json", checkpoint, model, time.perf_counter() - start)
+        print_scores(trainer, place)
+
+
+def scorers(
+    metrics: Sequence[str],
+    config: Path,
+    importance: int,
+    skip_missing: bool,
+    choices: Mapping[str, Any],
+) -> list[Callback]:
+    """The callbacks behind some of METRICS; the scores of samples come from one pass."""
+    split = choices.get("reference_split") or "test"
+    chosen: list[Callback] = []
+    if of_samples := [metric for metric in metrics if metric in SCORES]:
+        settings = distance_of(config, choices.get("extractor"))
+        given = {key: value for key, value in choices.items() if value is not None}
+        quality = SampleQuality(
+            **{**settings, **given},
+            scores=of_samples,
+            resamples=RESAMPLES,
+            skip_missing=skip_missing,
+        )
+        refuse_code(quality.extractor)
+        chosen.append(quality)
+    if "bpd" in metrics:
+        chosen.append(BitsPerDim(test_split=split))
+    if "iw" in metrics:
+        chosen.append(ImportanceBound(importance, test_split=split))
+    if "speed" in metrics:
+        chosen.append(SamplingSpeed())
+    return chosen
+
+
+def note_evaluation(path: Path, checkpoint: Path, model: LightningModule, seconds: float) -> None:
+    """Adds to result.json what was evaluated, and how long that took."""
+    content = read_results(path)
+    content["evaluation"] = {
+        "checkpoint": checkpoint.name,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "images_seen": getattr(model, "images_seen", 0),
+        "seconds": round(seconds, 3),
+        "device": device_name(model.device),
+    }
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def run(
     model: LightningModule, data: LightningDataModule, scores: list[Callback], folder: Path
-) -> None:
-    """Lets callbacks score a model, and prints what they found."""
+) -> Trainer:
+    """Lets callbacks score a model."""
     trainer = Trainer(
         default_root_dir=folder,
         devices=1,
@@ -96,11 +154,11 @@ def run(
         callbacks=[Progress(), *scores],
     )
     trainer.test(model, data, verbose=False)
-    print_scores(trainer, folder)
+    return trainer
 
 
 def distance_of(config: Path, extractor: str | None) -> dict[str, Any]:
-    """The settings of the run's Frechet distance with these features, or any, by its config.yaml."""
+    """The settings of the run's scores of samples with these features, or any, by its config.yaml."""
     content = read_config(config) if config.exists() else {}
     trainer = content.get("trainer")
     callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
@@ -108,7 +166,7 @@ def distance_of(config: Path, extractor: str | None) -> dict[str, Any]:
         if not isinstance(callback, dict):
             continue
         settings = callback.get("init_args") or {}
-        scores = str(callback.get("class_path")).split(".")[-1] == "FID"
+        scores = str(callback.get("class_path")).split(".")[-1] in ("FID", "SampleQuality")
         if scores and extractor in (None, settings.get("extractor")):
             names = ("n", "extractor", "weights", "reference_split")
             return {name: settings[name] for name in names if name in settings}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..files import cache_folder
@@ -26,7 +26,7 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(tensors.items()):
         plain = tensor.detach().cpu().contiguous()
         total.update(f"{name}:{plain.dtype}:{tuple(plain.shape)};".encode())
-        total.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+        total.update(plain.flatten().view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 
@@ -55,9 +55,8 @@ def save_statistics(tensors: Mapping[str, Tensor], key: Key) -> Path:
     metadata = {"key": _text(key), "digest": digest_of(content)}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(part, "wb") as file:
-        file.write(save(content, metadata))
-        file.flush()
+    save_file(content, part, metadata)
+    with open(part, "rb") as file:
         os.fsync(file.fileno())
     os.replace(part, path)
     return path

@@ -25,6 +25,8 @@ class DigitClassifier(Extractor):
     resized to 28 with antialiasing. `python -m lightning_gen.metrics.train_digits` made the weights.
     """
 
+    num_classes = 10
+
     def __init__(self) -> None:
         super().__init__("digits", 64)
         content = DIGITS.read_bytes()
@@ -35,11 +37,15 @@ class DigitClassifier(Extractor):
         self.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network[:-2](grey28(images))
+        return self.with_logits(images)[0]
+
+    def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network[:-2](grey28(images))
+        return features, self.network[-2:](features)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the ten digits, (B, 10)."""
-        return self.network(grey28(images))
+        return self.with_logits(images)[1]
 
 
 def digit_network() -> nn.Sequential:
@@ -124,8 +130,11 @@ class Backbone(nn.Module):
             raise ValueError(f"torchvision has no classifier called {name}")
         self.network = models.get_model(name, weights=None)
         self.network.load_state_dict(plain_tensors(Path(weights)))
-        head = [name for name, part in self.network.named_modules() if isinstance(part, nn.Linear)]
-        self.network.set_submodule(head[-1], nn.Identity())
+        parts = list(self.network.named_modules())
+        heads = [
+            [name for name, part in parts if isinstance(part, k)] for k in (nn.Linear, nn.Conv2d)
+        ]
+        self.network.set_submodule((heads[0] or heads[1])[-1], nn.Identity())
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
 

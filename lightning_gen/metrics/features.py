@@ -23,6 +23,7 @@ class Extractor(nn.Module):
     """
 
     channels: tuple[int, ...] = (1, 3)  # how many its images may have
+    num_classes: int | None = None  # of the logits, where there are any
 
     def __init__(self, name: str, num_features: int) -> None:
         super().__init__()
@@ -35,9 +36,28 @@ class Extractor(nn.Module):
         self.train(False)
         self.digest = digest_of(self.state_dict())[:8]
 
+    def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features (B, D) and, where the network is a classifier, logits (B, C), of one pass."""
+        return self(images), None
+
     def train(self, mode: bool = True) -> "Extractor":
         """Stays in evaluation mode, whatever is asked for."""
         return super().train(False)
+
+
+@torch.no_grad()
+def features_of(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features (B, D) of uint8 images (B, C, H, W), and logits (B, C) or None, at full precision."""
+    if images.dtype != torch.uint8:
+        raise ValueError(f"images must be uint8, got {images.dtype}: use levels.to_levels")
+    with torch.autocast(images.device.type, enabled=False):
+        features, logits = extractor.with_logits(images)
+    if features.shape[1] != extractor.num_features:
+        raise ValueError(
+            f"{extractor.name} gives {features.shape[1]} features of these images, not "
+            f"{extractor.num_features}; take an extractor that resizes them"
+        )
+    return features, logits
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from .features import Extractor
+from .features import Extractor, features_of
 
 Moments = tuple[Tensor, Tensor]  # mean (D,), covariance (D, D)
+CHUNK = 1000  # features that are made float64 at a time
 
 
 class FrechetDistance(FrechetInceptionDistance):
@@ -44,19 +45,16 @@ class FrechetDistance(FrechetInceptionDistance):
     @torch.no_grad()
     def update(self, images: Tensor, real: bool) -> None:
         """Adds uint8 images (B, C, H, W) to the real or to the generated ones."""
-        if images.dtype != torch.uint8:
-            raise ValueError(f"images must be uint8, got {images.dtype}: use levels.to_levels")
-        with torch.autocast(images.device.type, enabled=False):
-            features = self.inception(images).double()
-        if features.shape[1] != self.extractor.num_features:
-            raise ValueError(
-                f"{self.extractor.name} gives {features.shape[1]} features of these images, not "
-                f"{self.extractor.num_features}; take an extractor that resizes them"
-            )
-        kind = "real" if real else "fake"
+        self.add(features_of(self.extractor, images)[0], real)
+
+    def add(self, features: Tensor, real: bool) -> None:
+        """Adds the features (B, D) of images that were seen elsewhere."""
+        kind, features = "real" if real else "fake", features.double()
+        self._update_count += 1
+        self._computed = None
         getattr(self, f"{kind}_features_sum").add_(features.sum(0))
         getattr(self, f"{kind}_features_cov_sum").add_(features.T @ features)
-        getattr(self, f"{kind}_features_num_samples").add_(len(images))
+        getattr(self, f"{kind}_features_num_samples").add_(len(features))
 
     def spoil(self) -> None:
         """Makes the distance NaN, on all processes: for samples that were not finite."""
@@ -110,6 +108,68 @@ def frechet_distance(one: Moments, other: Moments) -> Tensor:
     return ((mean1 - mean2).square().sum() + root).clamp_min(0)
 
 
+def distance_of_features(real: Tensor, fake: Tensor) -> Tensor:
+    r"""The Fréchet distance between features (N, D) and (M, D), in float64.
+
+    With fewer images than features on both sides, the trace of the root is the sum of the singular
+    values of :math:`X Y^T`, over :math:`\sqrt{(N-1)(M-1)}`, of centred :math:`X` and :math:`Y`.
+    """
+    n, m, dimensions = len(real), len(fake), real.shape[1]
+    if min(n, m) < 2:
+        raise ValueError(f"a Fréchet distance needs two images of each kind, got {n} and {m}")
+    if n >= dimensions:
+        return distance_to(moments_of(real), fake)
+    if m >= dimensions:
+        return distance_to(moments_of(fake), real)
+    if not (real.isfinite().all() and fake.isfinite().all()):
+        return torch.full((), torch.nan, dtype=torch.float64, device=real.device)
+    (mean1, x), (mean2, y) = _deviations(real), _deviations(fake)
+    root = x.square().sum() + y.square().sum() - 2 * torch.linalg.svdvals(x @ y.T).sum()
+    return ((mean1 - mean2).square().sum() + root).clamp_min(0)
+
+
+def distance_to(real: Moments, fake: Tensor, device: torch.device | None = None) -> Tensor:
+    """The Fréchet distance of features (n, D) to a Gaussian, by n x n matrices where n < D."""
+    if len(fake) >= fake.shape[1]:
+        return frechet_distance(real, moments_of(fake, device=device))
+    mean, y = _deviations(fake if device is None else fake.to(device))
+    if not (y.isfinite().all() and all(each.isfinite().all() for each in real)):
+        return torch.full_like(mean[0], torch.nan)
+    values = _significant(torch.linalg.eigvalsh(y @ real[1] @ y.T))
+    root = real[1].trace() + y.square().sum() - 2 * values.sqrt().sum()
+    return ((real[0] - mean).square().sum() + root).clamp_min(0)
+
+
+def _deviations(features: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the root of the covariance, (n, D), of few features in float64."""
+    wide = features.double()
+    mean = wide.mean(0)
+    return mean, (wide - mean) / (len(wide) - 1) ** 0.5
+
+
+def moments_of(
+    features: Tensor,
+    device: torch.device | None = None,
+    chunk: int = CHUNK,
+) -> Moments:
+    """Mean and covariance (with n - 1) of features (N, D), in float64, centred before they are squared.
+
+    Arguments:
+        features: (N, D).
+        device: Where to compute, a chunk at a time; by default where the features are.
+        chunk: Rows at a time.
+    """
+    device, dimensions = device or features.device, features.shape[1]
+    mean = torch.zeros(dimensions, dtype=torch.float64, device=device)
+    covariance = torch.zeros(dimensions, dimensions, dtype=torch.float64, device=device)
+    for part in features.split(chunk):
+        mean += part.to(device, torch.float64).sum(0) / len(features)
+    for part in features.split(chunk):
+        deviations = part.to(device, torch.float64) - mean
+        covariance.addmm_(deviations.T, deviations)
+    return mean, covariance / (len(features) - 1)
+
+
 def trace_of_root(cov1: Tensor, cov2: Tensor) -> Tensor:
     r"""The trace of :math:`(\Sigma_1 \Sigma_2)^{1/2}` for positive semidefinite matrices.
 
@@ -121,8 +181,21 @@ def trace_of_root(cov1: Tensor, cov2: Tensor) -> Tensor:
     if failed:  # fewer images than features, or a feature that never moves
         values, vectors = torch.linalg.eigh(cov1)
         factor = vectors * _significant(values).sqrt()
-    values = torch.linalg.eigvalsh(factor.T @ cov2 @ factor)
+        values = torch.linalg.eigvalsh(factor.T @ cov2 @ factor)
+    else:
+        values = torch.linalg.eigvalsh(_congruent(factor, cov2))
     return _significant(values).sqrt().sum()
+
+
+def _congruent(factor: Tensor, matrix: Tensor) -> Tensor:
+    """The lower triangle of L' A L for a lower triangular L and a symmetric A."""
+    if factor.device.type != "cpu":
+        return factor.T @ matrix @ factor
+    from scipy.linalg.lapack import dsygst
+
+    # A quarter of the work of two products. The transposes are views as LAPACK has its columns.
+    result, _ = dsygst(matrix.numpy().T, factor.T.contiguous().numpy().T, itype=2, lower=1)
+    return torch.from_numpy(result)
 
 
 def _significant(values: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ class Inception(Extractor):
         | https://arxiv.org/abs/1706.08500
     """
 
+    num_classes = 1008
+
     def __init__(self, weights: str | Path | None = None) -> None:
         super().__init__("inception-tf1", 2048)
         import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before torch_fidelity
@@ -49,12 +51,16 @@ class Inception(Extractor):
         torch.save(_verified(path, INCEPTION_SHA256), copy)
         copy.seek(0)
         self.network = FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048"], feature_extractor_weights_path=copy
+            "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=copy
         )
         self.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(to_rgb(images))[0]
+        return self.with_logits(images)[0]
+
+    def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = self.network(to_rgb(images))  # without biases, as in published scores
+        return features, logits
 
 
 def _fetched(url: str, sha256: str) -> Path:

@@ -163,3 +163,38 @@ def test_unknown_names_are_answered_with_the_known_ones():
         extractor("vgg")
     with pytest.raises(ValueError, match="need a file with weights"):
         extractor("torchvision/resnet18")
+
+
+def test_logits_come_with_the_features_of_one_pass(random_inception, monkeypatch):
+    path, reference = random_inception
+    monkeypatch.setattr("lightning_gen.metrics.inception.INCEPTION_SHA256", digest_of_file(path))
+    inception = extractor("inception-tf1", path)
+    both = type(reference)("x", ["logits"], feature_extractor_weights_path=str(path))
+    features, logits = inception.with_logits(images(2))
+    biased = both(images(2))[0]
+    torch.testing.assert_close(logits, biased - both.fc.bias, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(features, inception(images(2)))
+    assert logits.shape == (2, inception.num_classes)
+    digits = DigitClassifier()
+    features, logits = digits.with_logits(images())
+    assert torch.equal(features, digits(images())) and torch.equal(logits, digits.logits(images()))
+    assert logits.shape == (4, digits.num_classes)
+    torch.testing.assert_close(logits, digits.network(extractors.grey28(images())))
+
+
+def test_random_features_have_no_logits():
+    assert SeededFeatures().num_classes is None
+    assert SeededFeatures().with_logits(images())[1] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("squeezenet1_1", 512), ("mobilenet_v3_small", 1024), ("shufflenet_v2_x0_5", 1024)],
+)
+def test_a_backbone_may_be_of_any_kind(tmp_path, name, features):
+    from torchvision import models
+
+    torch.save(models.get_model(name, weights=None).state_dict(), tmp_path / "weights.pth")
+    backbone = extractor(f"torchvision/{name}", tmp_path / "weights.pth")
+    assert (backbone.name, backbone.num_features) == (name, features)
+    assert backbone(images(2)).shape == (2, features)
