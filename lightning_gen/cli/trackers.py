@@ -227,13 +227,15 @@ class _Rows(ExperimentWriter):
 def _wandb_logger(run_dir: Path) -> Logger:
     """W&B, offline unless asked for, under one id for the life of the run."""
     import wandb
-    from pytorch_lightning.loggers import WandbLogger
+
+    from .wandb_run import TrackedRun
 
     mode, key = os.environ.get("WANDB_MODE"), os.environ.get("WANDB_API_KEY")
     path = run_dir / "wandb_id.txt"
     if not path.exists() and is_first():
         write_text(path, uuid.uuid4().hex[:8])
-    logger = WandbLogger(
+    logger = TrackedRun(
+        run_dir,
         project="lightning_gen",
         name=f"{run_dir.parent.name}/{run_dir.name}",
         save_dir=run_dir,
