@@ -15,6 +15,7 @@ MODULES = {
     "tracking",
     "files",
     "checkpoints",
+    "scores",
     "secrets",
     "stopping",
     "_torchvision",
@@ -37,6 +38,15 @@ ALLOWED = {  # room: what it may import of ours, itself included
         "lightning_gen.analysis",
         "lightning_gen.capabilities",
         "lightning_gen.metrics",
+    },
+    "lightning_gen/compare": {
+        "lightning_gen.compare",
+        *(f"lightning_gen.{name}" for name in MODULES - {"optimizers"}),
+    },
+    "lightning_gen/suites": {
+        "lightning_gen.suites",
+        "lightning_gen.compare",
+        *(f"lightning_gen.{name}" for name in MODULES - {"optimizers"}),
     },
     "datamodules": {
         "datamodules",

@@ -29,6 +29,9 @@ Tools:
   sample    draw images from a checkpoint                           run.py sample --checkpoint C
   evaluate  score a checkpoint under one protocol                   run.py evaluate --checkpoint C
   export    write networks to be used without Lightning             run.py export --checkpoint C
+  compare   runs in one table, with intervals over seeds            run.py compare RUN ... [--output R.html]
+  reproduce a published table, with its cost and a verdict          run.py reproduce mnist-likelihood
+  sweep     search settings of a config for the best score          run.py sweep FILE
 
 Data sets are looked for under $LIGHTNING_GEN_DATA, else ./data; --debug shows where an error was raised.
 A config may name classes of the platform, of torch.nn, torch.optim, torchvision, torchmetrics and
@@ -36,7 +39,7 @@ Lightning; with --allow-any-class any other, whose code is then run. A checkpoin
 """
 
 TRAINING = ("fit", "validate", "test")
-TOOLS = ("models", "data", "sample", "evaluate", "export")
+TOOLS = ("models", "data", "sample", "evaluate", "export", "compare", "reproduce", "sweep")
 TRUST = ("--allow-any-class", "--allow_any_class")
 FLAGS = ("--debug", *TRUST)  # of every command; no config can set them
 

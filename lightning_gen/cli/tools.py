@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 LARGEST = 2**28  # levels of a picture
+POSITIONAL = ("data", "compare", "reproduce", "sweep")  # tools whose first argument has no option
 
 
 def run_tool(command: str, arguments: Sequence[str]) -> None:
@@ -20,9 +21,15 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
 
     tool = TOOLS[command]
     parser = ArgumentParser(prog=f"run.py {command}", exit_on_error=False)
-    parser.add_function_arguments(tool, as_positional=command == "data")
+    parser.add_function_arguments(tool, as_positional=command in POSITIONAL)
+    if command == "compare":
+        from .comparing import as_lists
+
+        arguments = list(as_lists(arguments))
     try:
-        config = parser.parse_args([f"{a}=true" if a == "--json" else a for a in arguments])
+        config = parser.parse_args(
+            [f"{a}=true" if a in ("--json", "--dry_run", "--strict") else a for a in arguments]
+        )
     except ArgumentError as error:
         from .classes import class_error
 
@@ -141,33 +148,43 @@ def sample(
 
 def evaluate(
     checkpoint: Path,
-    metrics: str = "fid,bpd",
+    metrics: str | None = None,
     data: str | None = None,
     root: str | None = None,
     count: int | None = None,
     extractor: str | None = None,
     split: str | None = None,
+    importance: int = 250,
+    weights: str | None = None,
 ) -> None:
     """Scores a checkpoint under one protocol; the scores join the run's result.json.
 
     Args:
         checkpoint: A checkpoint written by `fit`.
-        metrics: Which scores, of fid and bpd; those that the model cannot have are left out and said.
+        metrics: Which scores, of fid, kid, is (inception score), pr (precision and recall), dc (density
+            and coverage), bpd, iw (importance-weighted bound) and speed; by default all. Those that
+            the model cannot have are left out and said.
         data: A data set's name; by default that of the run's config.yaml.
         root: Where data sets lie; by default as in the run.
-        count: How many samples the Frechet distance takes; by default as in the run, else 10000.
-        extractor: Features of the Frechet distance: digits, inception-tf1, seeded, or a path; by
+        count: How many samples the scores of samples take; by default as in the run, else 10000.
+        extractor: Features that samples are scored in: digits, inception-tf1, seeded, or a path; by
             default as in the run, else digits.
         split: The part of the data that is compared with: test, val or train; by default as in the
             run, else test.
+        importance: How many samples the importance-weighted bound takes. Those of an earlier
+            evaluation are not drawn again.
+        weights: A file with the features' weights, where they need one; by default as in the run.
     """
     from .evaluation import evaluate as run
 
     if count is not None and count < 2:
         raise ValueError(f"count must be at least 2 samples, got {count}")
+    if importance < 1:
+        raise ValueError(f"importance must be at least 1 sample, got {importance}")
 
-    names = [metric.strip() for metric in metrics.split(",")]
-    run(checkpoint, names, data, root, n=count, extractor=extractor, reference_split=split)
+    names = [metric.strip() for metric in metrics.split(",")] if metrics is not None else []
+    choices = {"n": count, "extractor": extractor, "weights": weights, "reference_split": split}
+    run(checkpoint, names, data, root, importance, **choices)
 
 
 def export(
@@ -192,10 +209,86 @@ def export(
     run(checkpoint, names, output, averaged=weights == "averaged")
 
 
+def reproduce(
+    suite: str,
+    scale: str = "short",
+    output: Path = Path("runs/suites"),
+    data: str | None = None,
+    engine: str = "here",
+    engine_options: dict[str, Any] | None = None,
+    results: Path = Path("docs/results"),
+    dry_run: bool = False,
+) -> None:
+    """Reproduces a published table: says the cost, makes the runs that are missing, judges them.
+
+    The same command goes on where it was stopped. The exit code is 3 if a row does not pass.
+
+    Args:
+        suite: A name in benchmarks/suites, or a .yaml file.
+        scale: How large: smoke, short or full.
+        output: Where the runs go.
+        data: Where data sets lie; by default $LIGHTNING_GEN_DATA, else ./data.
+        engine: here (one run after the other), slurm (by submitit) or ray.
+        engine_options: For slurm as submitit takes them, such as {gpus_per_node: 1}; for ray as
+            ray.remote does.
+        results: Where the table goes, as SUITE.md and SUITE.json.
+        dry_run: Only say what would be run and what it costs.
+    """
+    from .reproducing import reproduce as run
+
+    run(suite, scale, output, data, engine, engine_options or {}, results, dry_run)
+
+
+def sweep(
+    file: Path,
+    trials: int | None = None,
+    output: Path = Path("runs/sweeps"),
+    wandb: Path | None = None,
+) -> None:
+    """Searches settings of a config for the best score, by grid, at random or by TPE.
+
+    The same command goes on where it was stopped.
+
+    Args:
+        file: A sweep, such as configs/sweeps/digits-gan.yaml.
+        trials: How many, by default as the file says.
+        output: Where the trials go, each a run, beside the study in SQLite.
+        wandb: Only write the sweep as `wandb sweep` takes it, into this file.
+    """
+    from .sweeping import sweep as run
+
+    run(file, trials, output, wandb)
+
+
+def compare(
+    runs: list[str],
+    output: list[Path] | None = None,
+    by: str = "model",
+    baseline: str | None = None,
+    strict: bool = False,
+) -> None:
+    """Compares runs: means with intervals over seeds, differences, curves, samples, settings.
+
+    Args:
+        runs: Run folders, folders of them, patterns, or wandb://entity/project[/run].
+        output: A report to write, .html, .md, .csv or .tex, or a folder for one of each; may be given
+            several times. By default the table is printed.
+        by: What is a group: model (all settings but the seed), class, run, or settings such as data.
+        baseline: The group that others are compared with; by default each with each.
+        strict: Refuse to compare runs with scores under different protocols.
+    """
+    from .comparing import compare as run
+
+    run(runs, output or [], by, baseline, strict)
+
+
 TOOLS: dict[str, Callable[..., None]] = {
     "models": models,
     "data": data,
     "sample": sample,
     "evaluate": evaluate,
     "export": export,
+    "compare": compare,
+    "reproduce": reproduce,
+    "sweep": sweep,
 }

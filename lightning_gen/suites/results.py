@@ -1,0 +1,171 @@
+"""What came out of a suite, judged: every number is read from the result.json of a run."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lightning_gen.compare.statistics import Summary, summarise
+from lightning_gen.tracking import read_results
+
+from .jobs import Job
+from .suite import Suite
+
+# By scale, row and seed: what `collect` gives.
+Found = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+class Outcome(NamedTuple):
+    """One score of one row at one scale.
+
+    Arguments:
+        row: The row's name.
+        score: Such as `nll/bound`.
+        published: The value that was published, None if there is none.
+        comparable: Whether it was measured by the same protocol.
+        source: Where.
+        expected: Between which values the mean should lie.
+        seeds: How many runs there are, and how many there should be.
+        summary: Mean and interval over them; None if there are none.
+        verdict: PASS, FAIL or missing.
+        protocols: By which it was measured; more than one is a fault.
+    """
+
+    row: str
+    score: str
+    published: float | None
+    comparable: bool
+    source: str
+    expected: tuple[float, float]
+    seeds: tuple[int, int]
+    summary: Summary | None
+    verdict: str
+    protocols: list[str]
+
+
+def collect(job: Job) -> dict[str, Any]:
+    """What a run that is complete found, and what it took."""
+    path = job.folder / "environment.json"
+    made = json.loads(path.read_text()) if path.exists() else {}
+    machine, versions = made.get("hardware", {}), made.get("versions", {})
+    environment = {
+        "commit": str(made.get("git", {}).get("commit"))[:10],
+        "torch": versions.get("torch"),
+        "pytorch-lightning": versions.get("pytorch-lightning"),
+        "on": ", ".join(machine.get("gpus") or [f"{machine.get('threads')} threads of a CPU"]),
+        "processes": machine.get("processes"),
+    }
+    return {
+        "scores": job.scores(),
+        "budget": read_results(job.folder / "result.json")["budget"],
+        "seconds": round(job.note().get("seconds", 0.0)),
+        "environment": environment,
+    }
+
+
+def outcomes(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -> list[Outcome]:
+    """The verdicts of a scale.
+
+    Arguments:
+        suite: The suite.
+        scale: Which of its scales.
+        found: By row and seed, what `collect` gave.
+    """
+    every = []
+    for row in suite.rows:
+        if scale not in row.scales:
+            continue
+        wanted = row.scales[scale]
+        runs = list(found.get(row.slug, {}).values())
+        for score, bounds in wanted.expect.items():
+            made = [run["scores"][score] for run in runs if score in run["scores"]]
+            published = row.published.get(score, {})
+            every.append(
+                Outcome(
+                    row.name,
+                    score,
+                    published.get("value"),
+                    bool(published.get("comparable", True)),
+                    published.get("source", ""),
+                    bounds,
+                    (len(made), len(wanted.seeds)),
+                    *_judged(made, bounds, len(wanted.seeds)),
+                )
+            )
+    return every
+
+
+def _judged(
+    made: list[dict[str, Any]], bounds: tuple[float, float], wanted: int
+) -> tuple[Summary | None, str, list[str]]:
+    protocols = sorted({score["protocol"] for score in made})
+    if not made:
+        return None, "missing", []
+    values = [math.nan if score["value"] is None else score["value"] for score in made]
+    summary = summarise(values)
+    inside = bounds[0] <= summary.mean <= bounds[1]  # also false of NaN
+    verdict = "FAIL" if not inside or len(protocols) > 1 else "PASS"
+    return summary, verdict if len(made) == wanted else "missing", protocols
+
+
+def text(outcome: Outcome) -> list[str]:
+    """The cells of an outcome's line."""
+    low, high = outcome.expected
+    measured = "-"
+    if outcome.summary is not None:
+        measured = f"{outcome.summary.mean:.2f}"
+        if not math.isnan(outcome.summary.low):
+            measured += f" [{outcome.summary.low:.2f}, {outcome.summary.high:.2f}]"
+    seeds = f"{outcome.seeds[0]} of {outcome.seeds[1]}"
+    published = "-" if outcome.published is None else f"{outcome.published:g}"
+    published += "" if outcome.comparable else "*"
+    return [
+        *(outcome.row, outcome.score, published),
+        *(f"{low:g} to {high:g}", measured, seeds, outcome.verdict),
+    ]
+
+
+HEAD = ["row", "score", "published", "expected", "mean [95 %]", "seeds", "verdict"]
+
+
+def table(every: list[Outcome]) -> str:
+    """The outcomes for a terminal."""
+    lines = [HEAD, *(text(each) for each in every)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(HEAD))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def document(suite: Suite, found: Found) -> str:
+    """The page of a suite: a table for each scale at which there are runs."""
+    parts = [f"# {suite.title}", "", *([suite.about.strip(), ""] if suite.about else [])]
+    parts += [
+        f"Generated by `python run.py reproduce {suite.name}` from the `result.json` of each run.",
+        f"The numbers are in [{suite.name}.json]({suite.name}.json).",
+        "",
+    ]
+    for scale in suite.scales:
+        if scale in found:
+            parts += _section(suite, scale, found[scale])
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    every = outcomes(suite, scale, found)
+    runs = [run for row in found.values() for run in row.values()]
+    minutes = sum(run["seconds"] for run in runs) / 60
+    lines = [f"## {scale}", "", f"{len(runs)} runs in {minutes:.0f} minutes.", ""]
+    lines += [f"| {' | '.join(HEAD)} |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines += [f"| {' | '.join(text(each))} |" for each in every]
+    sources = dict.fromkeys(f"{e.row}, {e.score}: {e.source}" for e in every if e.source)
+    if sources:
+        lines += ["", "Published:", "", *(f"- {source}" for source in sources)]
+    if not all(e.comparable for e in every):
+        lines += ["", "\\* by another protocol: not to be compared with the numbers beside it."]
+    lines += ["", "Measured as:", ""]
+    lines += [f"- {e.row}: `{p}`" for e in every for p in e.protocols]
+    for each in sorted({json.dumps(run["environment"]) for run in runs}):
+        lines += ["", ", ".join(f"{k} {v}" for k, v in json.loads(each).items())]
+    return [*lines, ""]
