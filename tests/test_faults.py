@@ -378,7 +378,7 @@ def test_a_run_folder_that_cannot_be_written_is_said_at_once(tmp_path, digits):
     parent.mkdir()
     run.folder = parent / "run"
     assert run.fit(fault=without_privileges(parent)) == 2
-    run.says(f"could not write {run.folder}/config.yaml: Permission denied$")
+    run.says(f"could not write {run.folder}: Permission denied$")
     writable_again(parent)
     assert not run.folder.exists()
 
