@@ -163,10 +163,10 @@ class SampleQuality(SampleScores):
     def kernel(self, fake: Tensor, share: Share) -> Found:
         """The kernel distance."""
         real, made = self.real()
-        size = min(self.subset_size, len(real), len(fake))
-        found = kernel_distance(real, fake, self.subsets, size, share)
-        protocol = f"kid@{self.n}-subsets{self.subsets}x{size}:{made}"
-        return {self.key_of("kid"): {**found._asdict(), "protocol": protocol}}
+        found = kernel_distance(real, fake, self.subsets, self.subset_size, share)
+        number = {"value": found.value, "standard_error": found.standard_error}
+        protocol = f"kid@{self.n}-subsets{self.subsets}x{found.size}:{made}"
+        return {self.key_of("kid"): {**number, "protocol": protocol}}
 
     def inception(self, sums: InceptionSums | None, share: Share) -> Found:
         """The inception score over parts and over all."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentParser
 from pytorch_lightning import (
     Callback,
@@ -92,7 +93,8 @@ def evaluate(
     with TemporaryDirectory() as nowhere:  # a checkpoint without its run: scores are printed only
         place = folder if (folder / "config.yaml").exists() else Path(nowhere)
         trainer = run(model, module, chosen, place)
-        note_evaluation(place / "result.json", checkpoint, model, time.perf_counter() - start)
+        seconds, device = time.perf_counter() - start, trainer.strategy.root_device
+        note_evaluation(place / "result.json", checkpoint, model, seconds, device)
         print_scores(trainer, place)
 
 
@@ -126,15 +128,25 @@ def scorers(
     return chosen
 
 
-def note_evaluation(path: Path, checkpoint: Path, model: LightningModule, seconds: float) -> None:
-    """Adds to result.json what was evaluated, and how long that took."""
+def note_evaluation(
+    path: Path, checkpoint: Path, model: LightningModule, seconds: float, device: torch.device
+) -> None:
+    """Adds to result.json what was evaluated, and how long that took.
+
+    Arguments:
+        path: The result.json.
+        checkpoint: What was evaluated.
+        model: What stands in it.
+        seconds: How long that took.
+        device: Where it ran; when Lightning is done, the model is on the CPU.
+    """
     content = read_results(path)
     content["evaluation"] = {
         "checkpoint": checkpoint.name,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "images_seen": getattr(model, "images_seen", 0),
         "seconds": round(seconds, 3),
-        "device": device_name(model.device),
+        "device": device_name(device),
     }
     write_text(path, json.dumps(content, indent=2) + "\n")
 

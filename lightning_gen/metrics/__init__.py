@@ -13,14 +13,13 @@ from .extractors import (
 from .features import Extractor, features_of
 from .frechet import (
     FrechetDistance,
-    distance_of_features,
     distance_to,
     frechet_distance,
     moments,
 )
 from .frechet_limit import Interval, enough, intervals, limit
 from .inception import Inception
-from .inception_score import SPLITS, InceptionSums, inception_score
+from .inception_score import SPLITS, InceptionSums
 from .kernel import kernel_distance
 from .manifolds import manifolds
 from .neighbours import radii
@@ -44,13 +43,11 @@ __all__ = [
     "Watch",
     "check_name",
     "digest_of",
-    "distance_of_features",
     "distance_to",
     "enough",
     "extractor",
     "features_of",
     "frechet_distance",
-    "inception_score",
     "intervals",
     "kernel_distance",
     "limit",

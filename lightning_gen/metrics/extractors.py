@@ -1,5 +1,6 @@
 """Networks whose features distances between sets of images are taken in, by name."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch.nn import functional
 from ..levels import from_levels
 from ..randomness import stream
 from .cache import digest_of_file
+from .code import code_of
 from .features import Extractor, check_channels, plain_tensors, resize, to_rgb
 from .inception import Inception
 
@@ -42,10 +44,6 @@ class DigitClassifier(Extractor):
     def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.network[:-2](grey28(images))
         return features, self.network[-2:](features)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Logits of the ten digits, (B, 10)."""
-        return self.with_logits(images)[1]
 
 
 def digit_network() -> nn.Sequential:
@@ -96,14 +94,22 @@ class ModuleFeatures(Extractor):
         name: Goes into metric keys.
         num_features: By default the module's attribute of that name, else tried out on an image
             of 3 x 64 x 64.
+        code: What tells the module from others with its weights; by default how it prints and the
+            source of its classes.
     """
 
     channels: tuple[int, ...] = (1, 2, 3, 4)  # the module's own matter
 
-    def __init__(self, module: nn.Module, name: str, num_features: int | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        num_features: int | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(name, int(num_features or getattr(module, "num_features", 0)))  # type: ignore[arg-type]
         self.module = module
-        self.freeze()
+        self.freeze(f"{module}\n{code_of(module)}" if code is None else code)
         if not self.num_features:
             with torch.no_grad():
                 image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
@@ -126,10 +132,19 @@ class Backbone(nn.Module):
         import lightning_gen._torchvision  # isort: skip  # noqa: F401
         from torchvision import models
 
-        if name not in models.list_models(models):
-            raise ValueError(f"torchvision has no classifier called {name}")
+        known = models.list_models(models)
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else ", such as resnet50"
+            raise ValueError(f"torchvision has no classifier called {name}{hint}")
+        tensors = plain_tensors(Path(weights))
         self.network = models.get_model(name, weights=None)
-        self.network.load_state_dict(plain_tensors(Path(weights)))
+        try:
+            self.network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the weights in {weights} are not of {name}; give those of torchvision's {name}"
+            ) from error
         parts = list(self.network.named_modules())
         heads = [
             [name for name, part in parts if isinstance(part, k)] for k in (nn.Linear, nn.Conv2d)
@@ -172,7 +187,7 @@ def extractor(name: str, weights: str | Path | None = None) -> Extractor:
         if weights is None:
             raise ValueError(f"the features of {name} need a file with weights: set `weights`")
         plain = name.removeprefix("torchvision/")
-        backbone = ModuleFeatures(Backbone(plain, weights), plain)
+        backbone = ModuleFeatures(Backbone(plain, weights), plain, code="")
         backbone.channels = Extractor.channels
         return backbone
     if Path(name).is_file():
@@ -182,7 +197,7 @@ def extractor(name: str, weights: str | Path | None = None) -> Extractor:
             raise ValueError(
                 f"{name} is no TorchScript file: write one by torch.jit.save"
             ) from error
-        return ModuleFeatures(script, Path(name).stem)
+        return ModuleFeatures(script, Path(name).stem, code=digest_of_file(Path(name)))
     module, _, attribute = name.partition(":")
     try:
         found = getattr(import_module(module), attribute)

@@ -108,26 +108,6 @@ def frechet_distance(one: Moments, other: Moments) -> Tensor:
     return ((mean1 - mean2).square().sum() + root).clamp_min(0)
 
 
-def distance_of_features(real: Tensor, fake: Tensor) -> Tensor:
-    r"""The Fréchet distance between features (N, D) and (M, D), in float64.
-
-    With fewer images than features on both sides, the trace of the root is the sum of the singular
-    values of :math:`X Y^T`, over :math:`\sqrt{(N-1)(M-1)}`, of centred :math:`X` and :math:`Y`.
-    """
-    n, m, dimensions = len(real), len(fake), real.shape[1]
-    if min(n, m) < 2:
-        raise ValueError(f"a Fréchet distance needs two images of each kind, got {n} and {m}")
-    if n >= dimensions:
-        return distance_to(moments_of(real), fake)
-    if m >= dimensions:
-        return distance_to(moments_of(fake), real)
-    if not (real.isfinite().all() and fake.isfinite().all()):
-        return torch.full((), torch.nan, dtype=torch.float64, device=real.device)
-    (mean1, x), (mean2, y) = _deviations(real), _deviations(fake)
-    root = x.square().sum() + y.square().sum() - 2 * torch.linalg.svdvals(x @ y.T).sum()
-    return ((mean1 - mean2).square().sum() + root).clamp_min(0)
-
-
 def distance_to(real: Moments, fake: Tensor, device: torch.device | None = None) -> Tensor:
     """The Fréchet distance of features (n, D) to a Gaussian, by n x n matrices where n < D."""
     if len(fake) >= fake.shape[1]:

@@ -62,13 +62,6 @@ class InceptionSums:
         return InceptionScore(parts.mean().item(), parts.std(correction=0).item(), of_all[0].item())
 
 
-def inception_score(logits: Tensor, splits: int = SPLITS) -> InceptionScore:
-    """The score of logits (N, C)."""
-    sums = InceptionSums(len(logits), logits.shape[1], splits)
-    sums.add(logits, torch.arange(len(logits)))
-    return sums.score()
-
-
 def _score(sums: Tensor, counts: Tensor) -> Tensor:
     """E[p log p] - E[p] log E[p], exponentiated, of each row."""
     means = sums / counts[:, None]

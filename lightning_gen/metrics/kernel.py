@@ -24,10 +24,11 @@ SUBSETS, SUBSET_SIZE = 100, 1000  # as in the authors' code
 
 
 class KernelDistance(NamedTuple):
-    """The mean over subsets, which may be negative, and its standard error."""
+    """The mean over subsets, which may be negative, its standard error, and the size of a subset."""
 
     value: float
     standard_error: float
+    size: int
 
 
 def kernel_distance(
@@ -58,7 +59,7 @@ def kernel_distance(
         x, y = (share.wide(each) for each in subset(real, fake, size, i))
         values[i] = squared_discrepancy(x, y).cpu()
     values = share.total(values)
-    return KernelDistance(values.mean().item(), values.std().item() / count**0.5)
+    return KernelDistance(values.mean().item(), values.std().item() / count**0.5, size)
 
 
 def subset(real: Tensor, fake: Tensor, size: int, i: int) -> tuple[Tensor, Tensor]:

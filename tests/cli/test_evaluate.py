@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from pytorch_lightning.strategies import SingleDeviceStrategy
 
-from lightning_gen.cli import main
+from lightning_gen.cli import evaluation, main
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = {"fid", "fid_inf", "kid", "is", "is_all", "precision", "recall", "density", "coverage"}
@@ -95,6 +97,21 @@ def test_a_model_with_a_likelihood_gets_everything(vae):
     assert main([*arguments, "--allow-any-class"]) == 0
     assert {"bpd/bound", "nll/bound", "nll/iw3", "bpd/iw3"} <= set(scores(vae))
     assert {"fid", "kid", "precision", "coverage", "sampling"} <= names(vae)
+
+
+def test_the_device_is_that_of_the_scores_and_not_where_the_model_ends(gan, monkeypatch):
+    ran = evaluation.run
+
+    def on_another(*args):
+        trainer = ran(*args)
+        trainer.strategy._root_device = torch.device("meta")  # while the model is on the CPU
+        return trainer
+
+    monkeypatch.setattr(evaluation, "run", on_another)
+    monkeypatch.setattr(SingleDeviceStrategy, "root_device", property(lambda s: s._root_device))
+    assert main(["evaluate", f"--checkpoint={gan}", "--count=20", "--metrics=kid"]) == 0
+    content = json.loads((gan.parents[1] / "result.json").read_text())
+    assert content["evaluation"]["device"].startswith("meta-")
 
 
 @pytest.mark.parametrize(

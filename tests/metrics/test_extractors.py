@@ -13,6 +13,7 @@ from lightning_gen.metrics import (
     extractors,
 )
 from lightning_gen.metrics.cache import digest_of_file
+from lightning_gen.metrics.features import features_of, full_precision
 from lightning_gen.metrics.train_digits import accuracy, mnist, scikit_digits, usps
 from lightning_gen.randomness import stream
 
@@ -65,8 +66,86 @@ def test_grey_is_the_same_as_grey_in_three_channels():
         SeededFeatures()(images(channels=2))
 
 
-def test_seeded_features_stay_what_they_are():
+def test_features_of_our_own_stay_what_they_are():
     assert SeededFeatures().digest == "a6b3d082"
+    assert DigitClassifier().digest == "08444c34"
+
+
+class Pooled(nn.Module):
+    """Has no weights."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x):
+        return nn.functional.adaptive_avg_pool2d(x.float(), self.size)
+
+
+def test_scripts_of_other_code_and_no_weights_have_other_digests(tmp_path):
+    digests = []
+    for size in (1, 2):
+        torch.jit.save(torch.jit.trace(Pooled(size), images()), tmp_path / "net.pt")
+        digests += [extractor(str(tmp_path / "net.pt")).digest for _ in range(2)]
+    assert digests[0] == digests[1] != digests[2] == digests[3]
+
+
+def test_modules_of_other_code_and_no_weights_have_other_digests(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = []
+    for name, result in (("one_net", "x.mean((2, 3))"), ("two_net", "x.amax((2, 3))")):
+        (tmp_path / f"{name}.py").write_text(
+            "from torch import nn\n\nclass Net(nn.Module):\n    def forward(self, x):\n"
+            f"        x = x.float()\n        return {result}\n"
+        )
+        digests += [extractor(f"{name}:Net").digest, extractor(f"{name}:Net").digest]
+    assert digests[0] == digests[1] != digests[2] == digests[3]
+    assert ModuleFeatures(Pooled(1), "x").digest != ModuleFeatures(Pooled(2), "x").digest
+    pools = [nn.Sequential(nn.AdaptiveAvgPool2d(k), nn.Flatten()) for k in (1, 2)]
+    one, two = (
+        ModuleFeatures(pool, "x", num_features=3 * k * k).digest for k, pool in enumerate(pools, 1)
+    )
+    assert one != two
+
+
+class OwnExtractor(SeededFeatures):
+    """Computes something else with the weights that it has from its base."""
+
+    def forward(self, images):
+        return super().forward(images).square()
+
+
+def test_an_extractor_made_of_ours_is_another():
+    assert OwnExtractor().digest != SeededFeatures().digest
+    assert OwnExtractor().digest == OwnExtractor().digest
+
+
+def test_on_cuda_features_are_taken_without_tf32_and_the_flags_come_back():
+    cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with cudnn.flags(True, True, 10, False, True):
+            for kind, tf32, precision in (("cuda", False, "highest"), ("cpu", True, "high")):
+                with full_precision(torch.device(kind)):
+                    assert cudnn.allow_tf32 is tf32 and cudnn.benchmark
+                    assert torch.get_float32_matmul_precision() == precision
+                assert cudnn.allow_tf32 and cudnn.benchmark
+                assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_features_are_those_of_the_cpu_though_the_run_takes_tf32():
+    features, x = DigitClassifier(), images(64)
+    expected = features_of(features, x)[0]
+    torch.set_float32_matmul_precision("high")
+    try:
+        with torch.backends.cudnn.flags(True, False, 10, False, True):
+            found = features_of(features.cuda(), x.cuda())[0]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_changed_digit_weights_are_refused(tmp_path, monkeypatch):
@@ -177,9 +256,9 @@ def test_logits_come_with_the_features_of_one_pass(random_inception, monkeypatch
     assert logits.shape == (2, inception.num_classes)
     digits = DigitClassifier()
     features, logits = digits.with_logits(images())
-    assert torch.equal(features, digits(images())) and torch.equal(logits, digits.logits(images()))
+    assert torch.equal(features, digits(images()))
+    assert torch.equal(logits, digits.network(extractors.grey28(images())))
     assert logits.shape == (4, digits.num_classes)
-    torch.testing.assert_close(logits, digits.network(extractors.grey28(images())))
 
 
 def test_random_features_have_no_logits():

@@ -141,6 +141,8 @@ CHECKPOINTS = {
     "unknown data": Bad("evaluate --checkpoint=run/checkpoints/last.ckpt --metrics=fid --data=digitz", "there is no data set digitz; did you mean digits?"),
     "unknown features": Bad("evaluate --checkpoint=run/checkpoints/last.ckpt --metrics=fid --extractor=inception", "no features are called inception: give inception-tf1, digits"),
     "features without weights": Bad("evaluate --checkpoint=run/checkpoints/last.ckpt --metrics=fid --extractor=torchvision/resnet18", "torchvision/resnet18 need a file with weights: set `weights`"),
+    "features of damaged weights": Bad("evaluate --checkpoint=run/checkpoints/last.ckpt --metrics=fid --extractor=torchvision/resnet18 --weights=x.safetensors", "x.safetensors holds no weights that can be read; give a state_dict", lambda _: put("x.safetensors", b"no tensors at all")),
+    "features of an unknown backbone": Bad("evaluate --checkpoint=run/checkpoints/last.ckpt --metrics=fid --extractor=torchvision/resnet51 --weights=x.pth", "torchvision has no classifier called resnet51; did you mean resnet"),
     "features in code": Bad("evaluate --checkpoint=run/checkpoints/last.ckpt --metrics=fid --extractor=run/config.yaml", "extractor names run/config.yaml, which is code .. add --allow-any-class"),
     "checkpoint without its run": Bad("evaluate --checkpoint=x.ckpt --metrics=fid", "there is no .. config.yaml, so say which data: --data mnist", altered(lambda _: None)),
     "run without a config": Bad("evaluate --checkpoint=run/checkpoints/last.ckpt --metrics=fid", "config.yaml cannot be read .. mend it", lambda _: put("run/config.yaml", "model: [")),
