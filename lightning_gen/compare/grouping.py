@@ -81,6 +81,34 @@ def group_runs(runs: Sequence[Run], by: str = "model") -> list[Group]:
     return list(groups.values())
 
 
+def without_twins(runs: Sequence[Run], by: str, problems: list[tuple[str, str]]) -> list[Run]:
+    """The runs without those that have the settings and the seed of another of their group.
+
+    Of twins the one stays that is finished, then the one that saw the most images, then that of the
+    most scores; the others are added to the problems.
+    """
+    left_out = set()
+    for group in group_runs(runs, by):
+        twins: dict[tuple[Any, ...], list[Run]] = {}
+        for run in group.runs:
+            settings = _relevant(dict(flatten(run.config)))
+            twins.setdefault((run.seed, *sorted(settings.items())), []).append(run)
+        for same in twins.values():
+            kept = max(same, key=_worth)
+            for run in same if kept.seed is not None else ():
+                if run is not kept:
+                    left_out.add(id(run))
+                    said = f"left out, as {kept.name} has the same settings and the same seed"
+                    problems.append((run.name, said))
+    return [run for run in runs if id(run) not in left_out]
+
+
+def _worth(run: Run) -> tuple[bool, float, int]:
+    """How much there is of a run: whether it is finished, its images, its scores."""
+    scores = sum(score.value is not None for score in run.scores)
+    return run.finished is True, run.budget.get("images_seen", 0.0), scores
+
+
 def number(value: float) -> str:
     """A setting's number as one would write it: 1e-4, 64."""
     if value == 0 or 1e-2 <= abs(value) < 1e6:

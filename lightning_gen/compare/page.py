@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from .budgets import BUDGETS, amount, budget
-from .comparison import Column, Comparison, Pair
+from .comparison import Comparison
 from .extra import load
 from .figures import GRIDS, curves, grids
 from .grouping import flatten, words
+from .pairs import Column, Pair
 from .protocols import parts
 from .runs import Run
 from .tables import (
@@ -179,7 +180,8 @@ def _score(run: Run, column: Column) -> dict[str, Any]:
                 low, high = score.interval
                 ends = (digits(end, (high - low) / 2, 2) for end in score.interval)
                 error = f"95 % interval of its measurement {' to '.join(ends)}"
-            return {"text": text, "sort": score.value, "note": error}
+            at = f"at {score.images_seen:,.0f} images" if score.elsewhere else ""
+            return {"text": text, "sort": score.value, "note": error, "at": at}
     return {"text": "-", "sort": ""}
 
 

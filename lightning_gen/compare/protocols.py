@@ -91,10 +91,15 @@ def command(checkpoint: str, protocol: str) -> str:
     importance = found.get("kind", "").removeprefix("iw")
     if importance.isdigit():
         asked, found["importance"] = "iw", importance
-    words = ["run.py evaluate", f"--checkpoint {shlex.quote(checkpoint)}", f"--metrics {asked}"]
+    words = [
+        "run.py evaluate",
+        f"--checkpoint {shlex.quote(checkpoint)}",
+        f"--metrics {shlex.quote(asked)}",
+    ]
     options = {"n": "count", "features": "extractor", "reference split": "split"}
     options["importance"] = "importance"
-    words += [f"--{option} {found[name]}" for name, option in options.items() if name in found]
+    given = {option: found[name] for name, option in options.items() if name in found}
+    words += [f"--{option} {shlex.quote(value)}" for option, value in given.items()]
     return " ".join(words)
 
 

@@ -24,13 +24,18 @@ PICTURE = re.compile(r"(\d{1,12})\.png")
 
 @dataclass(frozen=True)
 class Score:
-    """One number; None where it was not finite. Its error and interval are of its measurement alone."""
+    """One number; None where it was not finite. Its error and interval are of its measurement alone.
+
+    It is from elsewhere if its checkpoint had seen other than the images that the run's budget states.
+    """
 
     key: str
     value: float | None
     protocol: str
     standard_error: float | None = None
     interval: tuple[float, float] | None = None
+    images_seen: float | None = None
+    elsewhere: bool = False
 
 
 @dataclass
@@ -109,10 +114,10 @@ def read_run(place: str, read_config: ReadConfig) -> Run:
         run.problems.append(f"left out, as its settings are unknown: {_words(error)}")
     run.environment = redact(_read_json(run, folder / "environment.json"))
     result = _read_json(run, folder / "result.json")
-    run.scores = list(scores_of(run, result.get("scores", {})))
     budget = result.get("budget")
     if isinstance(budget, Mapping):
         run.budget = finite(budget)
+    run.scores = list(scores_of(run, result.get("scores", {})))
     run.finished = is_number(result.get("finished")) if result else None
     if run.finished is False:
         run.problems.append(f"unfinished, at step {run.budget.get('steps', 0):.0f}")
@@ -210,7 +215,10 @@ def _read_json(run: Run, path: Path) -> dict[str, Any]:
 
 
 def scores_of(run: Run, content: Any) -> Iterator[Score]:
-    """The scores of a result.json, those under other protocols after each."""
+    """The scores of a result.json, those under other protocols after each.
+
+    The run must have its budget already, so that scores of other checkpoints are told.
+    """
     if not isinstance(content, Mapping):
         run.problems.append("result.json has scores that are no object")
         return
@@ -229,7 +237,14 @@ def scores_of(run: Run, content: Any) -> Iterator[Score]:
                 value = None
             error = float(spread) if is_number(spread) and math.isfinite(spread) else None
             number = None if value is None else float(value)
-            yield Score(str(key), number, score["protocol"], error, _ends(score))
+            seen, end = finite(score).get("images_seen"), run.budget.get("images_seen")
+            elsewhere = seen is not None and end is not None and seen != end
+            if elsewhere:
+                run.problems.append(
+                    f"{key} is of another checkpoint: of {seen:,.0f} images, where the run saw {end:,.0f}"
+                )
+            made = error, _ends(score), seen, elsewhere
+            yield Score(str(key), number, score["protocol"], *made)
 
 
 def _ends(score: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -2,7 +2,7 @@ r"""What a few seeds say about a mean, and about the difference of two.
 
 Intervals are at 95 %. For few values they are Student's, :math:`\bar x \pm t_{n-1} s / \sqrt n`; from
 `MANY` on they are those of the studentised bootstrap, which does not take the values for normal.
-Differences are paired where two groups have seeds in common, else by Welch.
+Differences are paired where two groups have the same seeds, else by Welch.
 
 References:
     | Bootstrap Methods and their Application (Davison & Hinkley, 1997), section 5.2.1
@@ -65,12 +65,12 @@ def summarise(values: Sequence[float]) -> Summary:
 def difference(a: Mapping[int | str, float], b: Mapping[int | str, float]) -> Difference:
     """The difference of two groups of values by seed.
 
-    They are paired where all seeds of the smaller group, two at least, are in the other too; values
-    without a seed have a text of their own for a key.
+    They are paired where both have the same seeds, two at least: the difference is then that of the
+    means. Values without a seed, or of one that their group has already, have a text of their own
+    for a key, and are never paired.
     """
-    shared = [seed for seed in a if seed in b]
-    if len(shared) >= 2 and len(shared) == min(len(a), len(b)):
-        return paired([a[seed] - b[seed] for seed in shared])
+    if len(a) >= 2 and a.keys() == b.keys():
+        return paired([a[seed] - b[seed] for seed in a])
     return welch(list(a.values()), list(b.values()))
 
 
@@ -103,12 +103,17 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     return Difference(n, mean, mean - half, mean + half, p, above, "Welch's t")
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """P-values corrected for their number, by Holm's steps; NaN stays, and counts for none."""
+def holm(p: Sequence[float], count: int | None = None) -> list[float]:
+    """P-values corrected for their number, by Holm's steps; NaN stays, and counts for none.
+
+    Arguments:
+        p: The p-values.
+        count: How many there are, if these are some that were chosen by what they are of.
+    """
     known = sorted((value, k) for k, value in enumerate(p) if not math.isnan(value))
     corrected, least = [math.nan] * len(p), 0.0
     for rank, (value, k) in enumerate(known):
-        least = max(least, min(1.0, (len(known) - rank) * value))
+        least = max(least, min(1.0, ((count or len(known)) - rank) * value))
         corrected[k] = least
     return corrected
 

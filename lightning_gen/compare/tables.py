@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .budgets import BUDGETS, amount, budget
-from .comparison import Cell, Column, Comparison, Pair, best_of
+from .comparison import Comparison
 from .extra import load
 from .grouping import Group
+from .pairs import Cell, Column, Pair, best_of
 from .statistics import RESAMPLES, Summary
 
 METHODS = {
@@ -108,12 +109,12 @@ def headlines(found: Comparison) -> list[str]:
     said = []
     for column in found.columns:
         here = {g.name: c for g in found.groups if (c := found.cells[g.name, column]).summary}
-        if len(here) < 2 or not column.direction:
+        if len(here) < 2 or not column.judged:
             continue
         best = best_of(here, column)
         rivals = [p for p in found.pairs if p.column == column and best in (p.a, p.b)]
         known = [p for p in rivals if not math.isnan(p.difference.p)]
-        open_ = [p for p in known if not p.decided]
+        open_ = [p for p in known if p.winner != best]
         first = here[best].summary
         sentence = f"{column.title}: {best} has the best mean, {shown(first) if first else ''}"
         if not known:
@@ -135,6 +136,10 @@ def notes(found: Comparison) -> list[str]:
     said = [*headlines(found), *methods(found)]
     said += [f"Protocols: {sentence}." for sentence in found.mixed]
     said += [f"Budgets differ in {sentence}." for sentence in found.budgets]
+    for (name, column), cell in found.cells.items():
+        if cell.elsewhere:
+            what = f"{cell.elsewhere} of the scores of {name} under {column.title}"
+            said.append(f"Not of the runs' last checkpoints: {what}.")
     return said
 
 
@@ -151,12 +156,12 @@ def markdown(found: Comparison) -> str:
     ]
     parts = ["# Comparison of runs", _pipes(head, rows)]
     parts += [f"- {_plain(note)}" for note in notes(found)]
-    parts += [f"- To measure it again: `{command}`" for command in found.again]
+    parts += [f"- To measure it again: {_code(command)}" for command in found.again]
     if found.tested:
         names = ["score", "A", "B", "A - B", "P(A better)", "p (Holm)", "verdict", "method"]
         parts += ["## Differences", _pipes(names, [pair_texts(pair) for pair in found.tested])]
         parts.append(PROBABILITY)
-    parts += ["## Protocols"] + [f"- {_plain(c.title)}: `{c.protocol}`" for c in found.columns]
+    parts += ["## Protocols"] + [f"- {_plain(c.title)}: {_code(c.protocol)}" for c in found.columns]
     if found.problems:
         parts += ["## Problems"]
         parts += [f"- {_plain(name)}: {_plain(problem)}" for name, problem in found.problems]
@@ -176,10 +181,11 @@ def latex(found: Comparison) -> str:
         cells = []
         for cell in found.row(group):
             text = _tex(shown(cell.summary) if cell.summary else cell.reason.partition(":")[0])
-            cells.append(f"\\textbf{{{text}}}" if cell.best else text)
+            text = f"\\textbf{{{text}}}" if cell.best else text
+            cells.append(f"{text}$^\\dagger$" if cell.elsewhere else text)
         lines.append(" & ".join([_tex(group.name), *cells, str(len(group.runs))]) + " \\\\")
-    comments = [f"% {' '.join(note.split())}" for note in notes(found)]
-    comments += [f"% {c.title}: {c.protocol}" for c in found.columns]
+    comments = [f"% {_line(note)}" for note in notes(found)]
+    comments += [f"% {_line(c.title)}: {_line(c.protocol)}" for c in found.columns]
     return "\n".join(
         [
             *comments,
@@ -232,6 +238,7 @@ def run_frame(found: Comparison) -> Any:
                 "protocol": score.protocol,
                 "value": score.value,
                 "standard_error": score.standard_error,
+                "measured_at": score.images_seen,
                 **{name: run.budget.get(name) for name in BUDGETS},
             }
             for run in found.runs
@@ -284,7 +291,19 @@ def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _plain(text: str) -> str:
     """A text that is nothing but text in Markdown, stars of bold cells apart."""
-    return " ".join(re.sub(r"([|\\`<>_\[\]])", r"\\\1", text).split())
+    return _line(re.sub(r"([|\\`<>_\[\]])", r"\\\1", text))
+
+
+def _code(text: str) -> str:
+    """A text as code in Markdown, which no tick in it ends."""
+    line = _line(text)
+    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{ticks} {line} {ticks}" if "`" in line else f"{ticks}{line}{ticks}"
+
+
+def _line(text: str) -> str:
+    """A text on one line, without signs that cannot be seen."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 
 def _tex(text: str) -> str:

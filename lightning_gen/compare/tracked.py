@@ -89,10 +89,10 @@ def _fill(run: Run, config: dict[str, Any], rows: list[dict[str, Any]], summary:
     else:
         run.problems.append("left out, as W&B does not have its whole config")
     if isinstance(result, Mapping):
-        run.scores = list(scores_of(run, result.get("scores", {})))
         budget = result.get("budget")
         if isinstance(budget, Mapping):
             run.budget = finite(budget)
+        run.scores = list(scores_of(run, result.get("scores", {})))
     known = {score.key for score in run.scores}
     for key, value in summary.items() if isinstance(summary, Mapping) else ():
         if direction(key) and key not in known and is_number(value) and math.isfinite(value):

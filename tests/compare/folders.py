@@ -49,7 +49,10 @@ def make_run(folder, scores=None, config=None, steps=5, pictures=1, finished=Tru
     folder = Path(folder)
     (folder / "samples").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config or config_of()))
-    scores = {k: v if isinstance(v, dict) else score(v) for k, v in (scores or {}).items()}
+    scores = {
+        k: v if isinstance(v, dict) else score(v, images_seen=images)
+        for k, v in (scores or {}).items()
+    }
     budget = {
         "images_seen": images,
         "steps": 100,

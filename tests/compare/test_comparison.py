@@ -164,6 +164,7 @@ def test_a_protocol_is_read_by_its_parts():
             "--metrics iw --split test --importance 250",
         ),
         (BOUND, "--metrics bpd --split val"),
+        ("$(id)@2;id:a;b-12345678", "--metrics '$(id)' --count '2;id' --extractor 'a;b'"),
         ("sampling:cpu-1:batch-100:torch.float32", "--metrics speed"),
     ],
 )
@@ -302,3 +303,6 @@ def test_many_groups_are_compared_with_the_best_only(tmp_path):
     found = compare_runs(read_runs([str(tmp_path)], read_config))
     assert len(found.groups) == 10 and len(found.pairs) == 9
     assert len({pair.b for pair in found.pairs}) == 1
+    assert {pair.family for pair in found.pairs} == {45}  # the values have chosen the best
+    named = compare_runs(found.runs, baseline=found.pairs[0].b)
+    assert {pair.family for pair in named.pairs} == {9}
