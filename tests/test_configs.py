@@ -8,7 +8,7 @@ import yaml
 from lightning_gen.cli import main
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.yaml") if p.parent.name != "sweeps")
 SHAPES = {
     "digits": (1, 28, 28),
     "mnist": (1, 28, 28),

@@ -23,7 +23,8 @@ def place(tmp_path_factory):
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "configs", folder / "configs")
+    for name in ("configs", "benchmarks/suites"):
+        shutil.copytree(ROOT / name, folder / name)
     images = folder / "path" / "to" / "images"
     images.mkdir(parents=True)
     for i in range(300):

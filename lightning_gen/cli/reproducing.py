@@ -1,14 +1,21 @@
 """`reproduce`: says what a suite costs, makes the runs that are missing, and judges what came out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_gen.files import write_text
 from lightning_gen.suites.engines import ENGINES
 from lightning_gen.suites.jobs import Job, jobs_of
-from lightning_gen.suites.results import collect, document, outcomes, table
+from lightning_gen.suites.results import (
+    collect,
+    document,
+    of_present_settings,
+    outcomes,
+    read_found,
+    table,
+)
 from lightning_gen.suites.suite import Suite, read_suite
 
 from .classes import nearest
@@ -39,14 +46,16 @@ def reproduce(
     every = jobs_of(suite, scale, output, data)
     for job in every:
         job.note()  # which refuses what is of other settings, before anything is run
-    missing = [job for job in every if not job.is_complete()]
-    say_cost(suite, scale, every, missing)
+    kept = read_found(results / f"{suite.name}.json")
+    sound, failed = readable(every)
+    missing = [job for job in sound if not job.is_complete()]
+    say_cost(suite, scale, sound, missing)
     if dry_run:
         return
     try:
-        failed = ENGINES[engine](missing, options) if missing else []
+        failed += ENGINES[engine](missing, options) if missing else []
     finally:  # what there is, also if it was stopped
-        found = gather(suite, scale, every, results)
+        found = gather(suite, scale, sound, kept, results)
     verdicts = outcomes(suite, scale, found)
     print(f"\n{table(verdicts)}\n\nresults      {results / f'{suite.name}.md'}")
     for sentence in failed:
@@ -81,16 +90,30 @@ def say_cost(suite: Suite, scale: str, every: list[Job], missing: list[Job]) -> 
     print(f"cost         {length} for {len(missing)} runs, one after the other", flush=True)
 
 
-def gather(suite: Suite, scale: str, every: list[Job], results: Path) -> dict[str, dict[str, Any]]:
+def readable(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
+    """The runs whose files can be read, and sentences about the others."""
+    sound, said = [], []
+    for job in jobs:
+        try:
+            if job.is_complete():
+                collect(job)
+            sound.append(job)
+        except ValueError as error:
+            said.append(f"{job.label}: {error}")
+    return sound, said
+
+
+def gather(
+    suite: Suite, scale: str, jobs: Sequence[Job], kept: dict[str, Any], results: Path
+) -> dict[str, dict[str, Any]]:
     """What all complete runs of a scale found, which goes to the page of the suite as well."""
     found: dict[str, dict[str, Any]] = {}
-    for job in every:
+    for job in jobs:
         if job.is_complete():
             found.setdefault(job.row.slug, {})[str(job.seed)] = collect(job)
-    path = results / f"{suite.name}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
     if found:
-        kept[scale] = found
-        write_text(path, json.dumps(kept, indent=2) + "\n")
-        write_text(path.with_suffix(".md"), document(suite, kept))
+        every = of_present_settings(suite, {**kept, scale: found})
+        path = results / f"{suite.name}.json"
+        write_text(path, json.dumps(every, indent=2) + "\n")
+        write_text(path.with_suffix(".md"), document(suite, every))
     return found

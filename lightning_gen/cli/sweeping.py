@@ -24,14 +24,18 @@ def sweep(file: Path, trials: int | None, output: Path, wandb: Path | None) -> N
         print(f"sweep        {wandb}: wandb sweep {wandb}")
         return
     study = run_sweep(found, output / found.name)
+    sign = 1 if found.direction == "minimize" else -1
     every = study.get_trials(deepcopy=False)
+    complete = [trial for trial in every if trial.state.name == "COMPLETE"]
     print()
-    for trial in sorted(every, key=lambda t: (t.value is None, t.value or 0.0)):
-        value = "-" if trial.value is None else f"{trial.value:.4f}"
+    for trial in sorted(every, key=lambda t: (t not in complete, sign * (t.value or 0.0))):
+        value = f"{trial.value:.4f}" if trial in complete else "-"
         settings = ", ".join(f"{key} {value}" for key, value in trial.params.items())
         reason = trial.user_attrs.get("reason", "")
         print(f"{trial.number:4} {trial.state.name.lower():9} {value:>12}  {settings}  {reason}")
-    if any(trial.value is not None for trial in every):
+    if not complete:
+        print("best         none, as no trial came to its end")
+    else:
         print(
             f"\nbest         {found.score} {study.best_value:.4f}: {study.best_trial.user_attrs['folder']}"
         )

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from .jobs import Job, interruptible, run
+from .jobs import Job, run
+from .processes import interruptible
 
 Engine = Callable[[Sequence[Job], Mapping[str, Any]], list[str]]
 POLL = 10.0  # seconds between two looks at the jobs of a cluster

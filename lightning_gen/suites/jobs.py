@@ -1,25 +1,19 @@
 """The runs of a suite: their folders, their commands, and what is there of them already."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from lightning_gen.files import write_text
 from lightning_gen.tracking import read_results
 
+from .processes import STOPPED, call, options
 from .suite import Row, Scale, Suite
 
 NOTE = "suite.json"
-RUN = "import sys; from lightning_gen.cli import main; sys.exit(main())"
 
 
 class Job(NamedTuple):
@@ -55,14 +49,14 @@ class Job(NamedTuple):
         settings = {"seed_everything": self.seed, **self.scale.overrides}
         if self.data is not None:
             settings["data.root"] = self.data
-        options = [f"--{key}={plain(value)}" for key, value in settings.items()]
-        place = [f"--run_dir={self.folder}", "--ckpt_path=auto"]
-        return ["fit", f"--config={self.row.config}", *place, "--trackers=[csv]", *options]
+        place = [f"--run_dir={self.folder}", "--ckpt_path=auto", "--trackers=[csv]"]
+        return ["fit", f"--config={self.row.config}", *place, *options(settings)]
 
     def test(self) -> list[str]:
         """The arguments that score the test images, where `fit` has not."""
         last = self.folder / "checkpoints" / "last.ckpt"
-        return ["test", f"--config={self.folder / 'config.yaml'}", f"--ckpt_path={last}"]
+        place = [f"--config={self.folder / 'config.yaml'}", f"--ckpt_path={last}"]
+        return ["test", *place, *([] if self.data is None else [f"--data.root={self.data}"])]
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """Those of the expected scores that the run has, of its last weights and test images."""
@@ -71,7 +65,8 @@ class Job(NamedTuple):
         found = {}
         for name in self.scale.expect:
             newest = content.get("scores", {}).get(name, {})
-            every = [newest, *newest.get("also", {}).values()]
+            also = newest.get("also", {}) if isinstance(newest, dict) else {}
+            every = [each for each in (newest, *also.values()) if isinstance(each, dict)]
             made = [s for s in every if s.get("images_seen") == seen and of_test(s)]
             if made and "finished" in content:
                 found[name] = {key: value for key, value in made[0].items() if key != "also"}
@@ -102,7 +97,8 @@ class Job(NamedTuple):
             raise ValueError(
                 f"{path} cannot be read; remove the run, or name another --output"
             ) from error
-        if content.get("recipe", self.recipe) != self.recipe:
+        begun = self.is_started() or (self.folder / "result.json").exists()
+        if content.get("recipe", None if begun else self.recipe) != self.recipe:
             raise ValueError(
                 f"{self.folder} was made by other settings than the suite has now; remove it, or name "
                 "another --output"
@@ -149,29 +145,20 @@ def run(job: Job) -> None:
         ChildProcessError: If it failed; it has said why.
     """
     start, before = time.monotonic(), job.note().get("seconds", 0.0)
+    job.jot()  # by what settings, before there is anything
     try:
         for command in commands(job):
-            _call([sys.executable, "-c", RUN, *command], job)
+            _call(command, job)
     finally:
-        if job.folder.is_dir():
-            job.jot(seconds=before + time.monotonic() - start)
+        job.jot(seconds=before + time.monotonic() - start)
     if not job.is_complete():
         missing = ", ".join(set(job.scale.expect) - set(job.scores()))
         raise ChildProcessError(f"{job.label}: the run in {job.folder} does not give {missing}")
 
 
 def _call(command: list[str], job: Job) -> None:
-    process = subprocess.Popen(command)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:  # which a terminal sends to both: it saves, and then ends
-        process.wait()
-        raise KeyboardInterrupt(f"stopped at {job.label}; the same command goes on") from None
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if code in (130, 138, 143):
+    code = call(command)
+    if code in STOPPED:
         raise KeyboardInterrupt(f"stopped at {job.label}; the same command goes on")
     if code:
         raise ChildProcessError(f"{job.label} ended with exit code {code}; its reason is above")
@@ -179,23 +166,4 @@ def _call(command: list[str], job: Job) -> None:
 
 def of_test(score: Mapping[str, Any]) -> bool:
     """Whether a score was measured on test images, or against them."""
-    return "-test-" in score.get("protocol", "")
-
-
-def plain(value: Any) -> str:
-    """A value as an option of the command line has it."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Has SIGTERM end this process as Ctrl-C does: the run that is under way saves its state first."""
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return "-test-" in str(score.get("protocol"))

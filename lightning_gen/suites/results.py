@@ -3,12 +3,13 @@
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_gen.compare.statistics import Summary, summarise
 from lightning_gen.tracking import read_results
 
-from .jobs import Job
+from .jobs import Job, jobs_of
 from .suite import Suite
 
 # By scale, row and seed: what `collect` gives.
@@ -45,8 +46,7 @@ class Outcome(NamedTuple):
 
 def collect(job: Job) -> dict[str, Any]:
     """What a run that is complete found, and what it took."""
-    path = job.folder / "environment.json"
-    made = json.loads(path.read_text()) if path.exists() else {}
+    made = _environment(job.folder / "environment.json")
     machine, versions = made.get("hardware", {}), made.get("versions", {})
     environment = {
         "commit": str(made.get("git", {}).get("commit"))[:10],
@@ -56,11 +56,49 @@ def collect(job: Job) -> dict[str, Any]:
         "processes": machine.get("processes"),
     }
     return {
+        "recipe": job.recipe,
         "scores": job.scores(),
-        "budget": read_results(job.folder / "result.json")["budget"],
+        "budget": read_results(job.folder / "result.json").get("budget", {}),
         "seconds": round(job.note().get("seconds", 0.0)),
         "environment": environment,
     }
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged; what the run was made on cannot be said")
+    return content
+
+
+def read_found(path: Path) -> dict[str, Any]:
+    """The kept results of a suite, nothing if there are none; ValueError if it is no such file."""
+    try:
+        content = json.loads(path.read_text()) if path.exists() else {}
+        if all(
+            isinstance(run, dict)
+            for at in content.values()
+            for row in at.values()
+            for run in row.values()
+        ):
+            return content
+    except (ValueError, AttributeError):  # another kind of JSON
+        pass
+    raise ValueError(f"{path} does not hold the results of a suite; move it away")
+
+
+def of_present_settings(suite: Suite, found: Found) -> dict[str, Any]:
+    """Results without those of runs that were made by other settings than the suite has now."""
+    kept: dict[str, Any] = {}
+    for scale in suite.scales:
+        for job in jobs_of(suite, scale, Path()):
+            run = found.get(scale, {}).get(job.row.slug, {}).get(str(job.seed))
+            if run is not None and run.get("recipe") == job.recipe:
+                kept.setdefault(scale, {}).setdefault(job.row.slug, {})[str(job.seed)] = run
+    return kept
 
 
 def outcomes(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -> list[Outcome]:
@@ -113,9 +151,9 @@ def text(outcome: Outcome) -> list[str]:
     low, high = outcome.expected
     measured = "-"
     if outcome.summary is not None:
-        measured = f"{outcome.summary.mean:.2f}"
+        measured = f"{outcome.summary.mean:.4g}"
         if not math.isnan(outcome.summary.low):
-            measured += f" [{outcome.summary.low:.2f}, {outcome.summary.high:.2f}]"
+            measured += f" [{outcome.summary.low:.4g}, {outcome.summary.high:.4g}]"
     seeds = f"{outcome.seeds[0]} of {outcome.seeds[1]}"
     published = "-" if outcome.published is None else f"{outcome.published:g}"
     published += "" if outcome.comparable else "*"

@@ -117,10 +117,14 @@ def _row(content: Any, where: str) -> Row:
             f"{where} is run by {config}, which is not there; run it from the repository"
         )
     scales = _get(content, "scales", dict, where)
+    published = content.get("published") or {}
+    for score, value in published.items() if isinstance(published, dict) else [("published", None)]:
+        if not isinstance(value, dict) or not isinstance(value.get("value"), int | float):
+            raise ValueError(f"{where} should have {score} as {{value: NUMBER, source: WHERE}}")
     return Row(
         name,
         config,
-        dict(content.get("published") or {}),
+        published,
         {key: _scale(value, f"scale {key} of {where}") for key, value in scales.items()},
     )
 
@@ -136,11 +140,17 @@ def _scale(content: Any, where: str) -> Scale:
         if not expect[score][0] < expect[score][1] or math.isnan(sum(expect[score])):
             raise ValueError(f"{where} expects {score} in {bounds}, in which nothing lies")
     seeds = tuple(_get(content, "seeds", list, where))
-    if not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise ValueError(f"{where} should have seeds, such as [0, 1, 2], got {list(seeds)}")
+    whole = all(isinstance(seed, int) for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"{where} should have different seeds, such as [0, 1, 2], got {list(seeds)}"
+        )
     minutes = float(_get(cost, "minutes", int | float, f"the cost of {where}"))
     machine = _get(cost, "machine", str, f"the cost of {where}")
-    return Scale(seeds, minutes, machine, expect, dict(content.get("overrides") or {}))
+    overrides = content.get("overrides") or {}
+    if not isinstance(overrides, dict):
+        raise ValueError(f"{where} should have overrides by their dotted names, got {overrides}")
+    return Scale(seeds, minutes, machine, expect, overrides)
 
 
 def _get(content: Any, key: str, kind: Any, where: str) -> Any:

@@ -15,7 +15,7 @@ from lightning_gen.cli import main
 from lightning_gen.cli.reproducing import SUITES, find_suite
 from lightning_gen.suites import engines
 from lightning_gen.suites.jobs import jobs_of
-from lightning_gen.suites.results import document, outcomes
+from lightning_gen.suites.results import document, of_present_settings, outcomes
 from lightning_gen.suites.suite import read_suite
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_what_is_missing_is_run_judged_and_not_run_again(tmp_path, capfd):
         assert "-test-" in result["scores"]["nll/bound"]["protocol"]
     page = (tmp_path / "results" / "tiny.md").read_text()
     assert page == document(read_suite(tmp_path / "tiny.yaml"), kept)
-    assert f"{sum(values) / 2:.2f} [" in page
+    assert f"{sum(values) / 2:.4g} [" in page
 
     before = [(job.folder / "checkpoints" / "last.ckpt").stat().st_mtime_ns for job in every]
     assert reproduce(tmp_path) == 3
@@ -164,6 +164,53 @@ def test_runs_of_other_settings_are_refused(tmp_path, capsys):
     assert "was made by other settings than the suite has now; remove it" in said
 
 
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_known_by_its_settings(tmp_path, capfd):
+    suite_of(tmp_path, row(seeds=[0], **{"trainer.max_epochs": 60}))
+    command = [sys.executable, str(ROOT / "run.py"), "reproduce", str(tmp_path / "tiny.yaml")]
+    command += [f"--output={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    (job,) = runs_of(tmp_path)
+    end = time.monotonic() + 120
+    while not job.is_started() and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    suite_of(tmp_path, row(seeds=[0], **{"trainer.max_epochs": 1}))
+    assert reproduce(tmp_path) == 2
+    assert "was made by other settings" in capfd.readouterr().err
+    (job.folder / "suite.json").unlink()
+    assert reproduce(tmp_path) == 2
+
+
+@pytest.mark.slow
+def test_damaged_files_cost_their_run_only(tmp_path, capfd):
+    suite_of(tmp_path, row(seeds=[0, 1]), row("another", seeds=[0]))
+    assert reproduce(tmp_path) == 0
+    first, second, _ = runs_of(tmp_path)
+    (first.folder / "environment.json").write_text("{")
+    (second.folder / "result.json").write_text("{")
+    capfd.readouterr()
+    assert reproduce(tmp_path) == 3
+    said = capfd.readouterr().out
+    assert "environment.json is damaged" in said
+    assert "result.json does not hold the results of a run" in said
+    assert said.count("PASS") == 1
+    for content in ("{", "[]", '{"short": 3}'):
+        (tmp_path / "results" / "tiny.json").write_text(content)
+        assert reproduce(tmp_path) == 2
+        assert "tiny.json does not hold the results of a suite" in capfd.readouterr().err
+
+
+def test_results_of_other_settings_leave_the_page(tmp_path):
+    suite_of(tmp_path, row(seeds=[0]))
+    suite, (job,) = read_suite(tmp_path / "tiny.yaml"), runs_of(tmp_path)
+    found = {"short": {"vae": {"0": {"recipe": job.recipe}}}}
+    assert of_present_settings(suite, found) == found
+    suite_of(tmp_path, row(seeds=[0], **{"data.batch_size": 32}))
+    assert of_present_settings(read_suite(tmp_path / "tiny.yaml"), found) == {}
+
+
 def test_the_mean_counts_and_a_missing_seed_is_no_pass():
     suite = find_suite(str(ROOT / SUITES / "mnist-likelihood.yaml"))
     run = lambda value, protocol="nll:a-test-1": {  # noqa: E731
@@ -202,8 +249,15 @@ def test_suites_of_the_repository_say_all(path, monkeypatch):
         (lambda s: s.update(rows=[]), "has no rows"),
         (lambda s: s["rows"].append(s["rows"][0]), "two rows .* the same name"),
         (lambda s: s["rows"][0].update(config="nowhere.yaml"), "nowhere.yaml, which is not there"),
-        (lambda s: s["rows"][0]["scales"]["short"].update(seeds=["a"]), "should have seeds"),
-        (lambda s: s["rows"][0]["scales"]["short"].update(seeds=[]), "should have seeds"),
+        (
+            lambda s: s["rows"][0]["scales"]["short"].update(seeds=["a"]),
+            "should have different seeds",
+        ),
+        (lambda s: s["rows"][0]["scales"]["short"].update(seeds=[]), "should have different seeds"),
+        (lambda s: s["rows"][0]["scales"]["short"].update(seeds=[1, 1]), "different seeds"),
+        (lambda s: s["rows"][0]["scales"]["short"].update(overrides=["a"]), "overrides by their"),
+        (lambda s: s["rows"][0].update(published={"nll/bound": 3}), "nll/bound as .value"),
+        (lambda s: s["rows"][0].update(published=["a"]), "published as .value"),
         (lambda s: s["rows"][0]["scales"]["short"].pop("cost"), "lacks cost"),
         (lambda s: s["rows"][0]["scales"]["short"]["expect"].update(x=[3, 1]), "nothing lies"),
         (lambda s: s["rows"][0]["scales"]["short"]["expect"].update(x=4), r"in \[low, high\]"),

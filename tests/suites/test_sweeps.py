@@ -121,6 +121,70 @@ def test_a_sweep_that_is_stopped_goes_on_with_its_trial(number, tmp_path):
     assert (after.params, after.value) == (trial.params, whole.value)
 
 
+@pytest.mark.slow
+def test_a_longer_sweep_tries_other_settings(tmp_path):
+    sweep_of(tmp_path, trials=2)
+    assert sweep(tmp_path) == 0
+    sweep_of(tmp_path, trials=4)
+    assert sweep(tmp_path) == 0
+    rates = [trial.params[RATE] for trial in study_in(tmp_path).get_trials()]
+    assert len(set(rates)) == 4
+
+
+@pytest.mark.slow
+def test_a_score_that_nobody_makes_ends_a_sweep(tmp_path, capfd):
+    sweep_of(tmp_path, score="fid/seeded@77")
+    assert sweep(tmp_path) == 2
+    said = capfd.readouterr().err
+    assert f"it gives no fid/seeded@77, but {SCORE}" in said
+    sweep_of(tmp_path)
+    assert sweep(tmp_path) == 2
+    assert "holds a sweep of another config, score, space" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sweep_in_which_all_is_lost_says_so(tmp_path, capfd):
+    rate = {"model.discriminator_optimizer.init_args.lr": [1e30]}
+    looks = {"class_path": "FID", "init_args": {"n": 50, "extractor": "seeded"}}
+    settings = {
+        "trainer.max_steps": 60,
+        "trainer.accelerator": "cpu",
+        "trainer.log_every_n_steps": 5,
+    }
+    settings["trainer.callbacks"] = [looks]
+    sweep_of(tmp_path, sampler="grid", space=rate, overrides=settings)
+    assert sweep(tmp_path) == 0
+    assert "best         none, as no trial came to its end" in capfd.readouterr().out
+
+
+def test_a_point_of_a_grid_that_failed_is_tried_again(tmp_path):
+    from lightning_gen.suites.sweep import study_of
+
+    grid = read_sweep(sweep_of(tmp_path, sampler="grid", space={RATE: [1e-4, 1e-3]}))
+    study = study_of(grid, tmp_path / "study")
+    first = study.ask()
+    first.suggest_categorical(RATE, [1e-4, 1e-3])
+    study.tell(first, state=optuna.trial.TrialState.FAIL)
+    again = study_of(grid, tmp_path / "study")
+    waiting = again.get_trials(states=[optuna.trial.TrialState.WAITING])
+    points = [trial.system_attrs["fixed_params"][RATE] for trial in waiting]
+    assert sorted(points) == [1e-4, 1e-3]
+
+
+def test_a_damaged_study_is_said(tmp_path, capsys):
+    sweep_of(tmp_path)
+    (tmp_path / "sweeps" / "tiny").mkdir(parents=True)
+    (tmp_path / "sweeps" / "tiny" / "study.db").write_text("no database" * 500)
+    assert sweep(tmp_path) == 2
+    assert "study.db cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "sweeps").glob("*.yaml")))
+def test_sweeps_of_the_repository_can_be_read(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert read_sweep(path).trials > 1
+
+
 def test_wandb_takes_the_same_sweep(tmp_path):
     made = wandb_sweep(read_sweep(sweep_of(tmp_path, sampler="tpe")))
     assert made["method"] == "bayes"
@@ -131,6 +195,7 @@ def test_wandb_takes_the_same_sweep(tmp_path):
         "max": 1e-3,
     }
     assert made["parameters"]["trainer.max_steps"] == {"value": 8}
+    assert made["parameters"]["seed_everything"] == {"value": 0}
     assert made["command"][:4] == ["${env}", "${interpreter}", "${program}", "fit"]
     target = tmp_path / "wandb.yaml"
     assert main(["sweep", str(tmp_path / "tiny.yaml"), f"--wandb={target}"]) == 0
@@ -148,6 +213,11 @@ def test_wandb_takes_the_same_sweep(tmp_path):
         ({"prune": "all"}, "one of median, none"),
         ({"config": "nowhere.yaml"}, "needs a config that is there"),
         ({"trials": 0}, "trials of at least 1"),
+        ({"trials": [1]}, "trials of at least 1"),
+        ({"space": 3}, "lacks space"),
+        ({"config": None}, "lacks config"),
+        ({"overrides": [1]}, "overrides by name"),
+        ({"score": "train/loss"}, "not known which way is better"),
     ],
 )
 def test_a_sweep_with_a_mistake_is_refused_in_one_sentence(changed, says, tmp_path, capsys):
