@@ -243,9 +243,9 @@ class Encoded(Images):
         assert self._corrupt is not None
         with _marking:
             known, self._corrupt[index] = bool(self._corrupt[index]), 1
-        if not known:
-            what = str(error).rpartition(";")[0]
-            print(f"{what}; another image takes its place", file=sys.stderr, flush=True)
+            if not known:  # a line at a time
+                what = str(error).rpartition(";")[0]
+                print(f"{what}; another image takes its place", file=sys.stderr, flush=True)
 
     def _name(self, index: int) -> str:
         return self.source.where(bytes(self.keys[index]))
