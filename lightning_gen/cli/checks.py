@@ -53,8 +53,10 @@ def check_trainer(config: Mapping[str, Any], model: LightningModule) -> None:
     """Raises ValueError for settings of the trainer with which no run can be."""
     for name in AT_LEAST_ONE:
         value = config.get(name)
-        if value is not None and (not isinstance(value, int | float) or value <= 0):
+        if value is not None and not isinstance(value, int | float):
             raise ValueError(f"trainer.{name} must be a number, more than 0, got {value}")
+        if value is not None and value <= 0:
+            raise ValueError(f"trainer.{name} must be more than 0, got {value}")
     value = config.get("gradient_clip_val")
     if value is not None and not value >= 0:  # NaN is neither
         raise ValueError(f"trainer.gradient_clip_val must not be negative, got {value}")
