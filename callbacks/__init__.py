@@ -6,12 +6,17 @@ from .agreement import Agreement
 from .best import BestCheckpoints
 from .bits_per_dim import BitsPerDim
 from .checkpoint import AtomicCheckpoints, LastCheckpoint
+from .codes import CodeTraversal, LabelAccuracy
+from .collapse_guard import CollapseGuard
 from .curves import Curves
 from .environment import Environment
+from .explain_training import ExplainTraining
 from .fid import FID
 from .importance import ImportanceBound
 from .interpolation import Interpolation
+from .mode_coverage import ModeCoverage
 from .nan_guard import NaNGuard
+from .points_picture import PointsPicture
 from .progress import Progress
 from .reconstructions import Reconstructions
 from .sample_grid import SampleGrid
@@ -25,12 +30,18 @@ __all__ = [
     "AtomicCheckpoints",
     "BestCheckpoints",
     "BitsPerDim",
+    "CodeTraversal",
+    "CollapseGuard",
     "Curves",
     "Environment",
+    "ExplainTraining",
     "ImportanceBound",
     "Interpolation",
+    "LabelAccuracy",
     "LastCheckpoint",
+    "ModeCoverage",
     "NaNGuard",
+    "PointsPicture",
     "Progress",
     "Reconstructions",
     "SampleGrid",

@@ -29,6 +29,7 @@ COLOURS = [
     (200, 60, 110),
 ]
 SHARPER = 2  # drawn so many times larger, then reduced: Pillow's lines are jagged
+TOGETHER = {"accuracy_real": "accuracy", "accuracy_fake": "accuracy"}  # terms in one panel
 APART = {"step", "epoch", "images_seen", "images_per_second", "waiting_share", "peak_memory_gb"}
 
 
@@ -67,7 +68,7 @@ def panels(curves: Mapping[str, Points]) -> dict[str, dict[str, Points]]:
     for key, points in sorted(curves.items()):
         first, _, last = key.partition("/")
         score = first in ("fid", "kid", "nll", "bpd")
-        grouped[first if score or not last else last][key] = points
+        grouped[first if score or not last else TOGETHER.get(last, last)][key] = points
     order = sorted(
         grouped, key=lambda name: (name not in ("fid", "kid", "nll", "bpd"), name != "loss", name)
     )

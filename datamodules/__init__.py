@@ -9,6 +9,8 @@ from .digits import Digits
 from .folder import ImageFolder
 from .lsun import LSUN
 from .mnist import MNIST, BinarizedMNIST, FashionMNIST
+from .points import Grid, ParallelLines, Points, Ring, SwissRoll
+from .stacked_mnist import StackedMNIST
 from .usps import USPS
 
 DATASETS: dict[str, type[ImageData]] = {
@@ -16,6 +18,7 @@ DATASETS: dict[str, type[ImageData]] = {
     "mnist": MNIST,
     "fashion_mnist": FashionMNIST,
     "binarized_mnist": BinarizedMNIST,
+    "stacked_mnist": StackedMNIST,
     "usps": USPS,
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
@@ -36,6 +39,12 @@ __all__ = [
     "DataError",
     "Digits",
     "FashionMNIST",
+    "Grid",
     "ImageData",
     "ImageFolder",
+    "ParallelLines",
+    "Points",
+    "Ring",
+    "StackedMNIST",
+    "SwissRoll",
 ]

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from lightning_gen.randomness import Noise
 
-from .batches import EvaluationBatches, GlobalBatches
+from .batches import EvaluationBatches, GlobalBatches, stratified
 from .errors import DataError
 from .files import cores, default_root, say
 from .images import Encoded, Images, Splits
@@ -141,6 +141,19 @@ class ImageData(LightningDataModule, ABC):
             small = isinstance(images, Encoded) and images.bytes_decoded <= self.decode_limit
             self._served[split] = images.decode_all() if small else images  # type: ignore[attr-defined]
         return self._served[split]
+
+    def labelled(self, count: int) -> Pairs:
+        """`count` training images with their labels, in equal shares of the classes.
+
+        Which ones depends on the labels alone, so that all seeds of a semi-supervised run have the same.
+        """
+        images = self.images("train" if self.splits.fit is None else "fit")
+        if not self.num_classes or not self.num_classes <= count <= len(images):
+            raise ValueError(
+                f"{count} labelled images are asked for, but {self.name} has "
+                f"{len(images):,} training images of {self.num_classes or 'no'} classes"
+            )
+        return images[stratified(images.labels, count)[0]]
 
     # Lightning's hooks
 

@@ -90,3 +90,17 @@ class EvaluationBatches(Sampler[Tensor]):
             stop = start + share + (self.rank < extra)
             if start < stop:
                 yield first + start, first + stop
+
+
+def stratified(labels: Tensor, *sizes: int) -> list[Tensor]:
+    """Positions cut into parts of these sizes and the rest, each with its share of each class.
+
+    The cut depends on the labels alone, never on the seed of a run.
+    """
+    order = torch.randperm(len(labels), generator=stream("held out", len(labels)))
+    share = torch.empty(len(labels))  # how far into its class, shuffled, an image is
+    for label in labels.unique():
+        members = order[labels[order] == label]
+        share[members] = (torch.arange(len(members)) + 0.5) / len(members)
+    parts = share.argsort(stable=True).split([*sizes, len(labels) - sum(sizes)])
+    return [part.sort().values for part in parts]

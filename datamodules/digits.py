@@ -12,9 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_gen.randomness import stream
-
 from .base import ImageData
+from .batches import stratified
 from .decoding import resize
 from .images import InMemory, Splits
 
@@ -54,17 +53,3 @@ def enlarge(levels: np.ndarray, size: int) -> Tensor:
     """Grey images (N, H, H) as (N, 1, size, size), bicubic."""
     images = [np.asarray(resize(Image.fromarray(image), size, "bicubic")) for image in levels]
     return torch.from_numpy(np.stack(images))[:, None]
-
-
-def stratified(labels: Tensor, *sizes: int) -> list[Tensor]:
-    """Positions cut into parts of these sizes and the rest, each with its share of each class.
-
-    The cut depends on the labels alone, never on the seed of a run.
-    """
-    order = torch.randperm(len(labels), generator=stream("held out", len(labels)))
-    share = torch.empty(len(labels))  # how far into its class, shuffled, an image is
-    for label in labels.unique():
-        members = order[labels[order] == label]
-        share[members] = (torch.arange(len(members)) + 0.5) / len(members)
-    parts = share.argsort(stable=True).split([*sizes, len(labels) - sum(sizes)])
-    return [part.sort().values for part in parts]

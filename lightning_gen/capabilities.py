@@ -76,6 +76,25 @@ class Translator(Protocol):
         """The other side of each image."""
 
 
+@runtime_checkable
+class Classifier(Protocol):
+    """Says of which class an image is."""
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Log-probabilities of the classes of images, (B, K)."""
+
+
+@runtime_checkable
+class CodeReader(Protocol):
+    """Has codes among its latents that can be read off images again, without labels."""
+
+    def read_codes(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Log-probabilities of each categorical code, (B, K), and guesses at the others, (B, A)."""
+
+    def traversals(self, rows: int, columns: int, noise: Noise) -> dict[str, Tensor]:
+        """For each code latents (rows, columns, D) that differ along a row in that code alone."""
+
+
 ALL: dict[str, type] = {
     protocol.__name__: protocol
     for protocol in (
@@ -86,5 +105,7 @@ ALL: dict[str, type] = {
         Decoder,
         Completer,
         Translator,
+        Classifier,
+        CodeReader,
     )
 }

@@ -3,7 +3,7 @@
 import re
 
 LOWER = ("fid", "fid_inf", "kid", "nll", "bpd", "lpips", "sampling")
-HIGHER = ("is", "is_all", "precision", "recall", "density", "coverage", "psnr", "ssim")
+HIGHER = ("is", "is_all", "precision", "recall", "density", "coverage", "psnr", "ssim", "accuracy")
 
 
 def family(key: str) -> str:

@@ -3,21 +3,23 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lightning_gen.nn.roles import Discriminator, Generator
+from lightning_gen.nn.roles import AutoencodingDiscriminator, Discriminator, Generator
 
 
 class TinyGenerator(Generator):
     shape, latent_size = (1, 4, 4), 3
 
-    def __init__(self, norm: bool = False) -> None:
+    def __init__(self, norm: bool = False, classes: int | None = None) -> None:
         super().__init__()
+        self.num_classes = classes
         self.layers = nn.Sequential(
-            nn.Linear(3, 16),
+            nn.Linear(3 + (classes or 0), 16),
             nn.BatchNorm1d(16) if norm else nn.Identity(),
             nn.Tanh(),
             nn.Linear(16, 16),
@@ -25,11 +27,15 @@ class TinyGenerator(Generator):
             nn.Unflatten(1, self.shape),
         )
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.num_classes:
+            z = torch.cat([z, F.one_hot(labels, self.num_classes).to(z)], 1)
         return self.layers(z)
 
 
 class TinyCritic(Discriminator):
+    feature_size = 16
+
     def __init__(self, norm: bool = False) -> None:
         super().__init__()
         self.layers = nn.Sequential(
@@ -41,8 +47,28 @@ class TinyCritic(Discriminator):
             nn.Flatten(0),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert labels is None, "it knows no classes"
+        return self.layers[:-2](x)
+
+    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert labels is None, "it knows no classes"
+        return self.layers[-2:](features)
+
+
+class TinyAutoencoder(AutoencodingDiscriminator):
+    feature_size = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.Tanh())
+        self.decoder = nn.Sequential(nn.Linear(5, 16), nn.Unflatten(1, (1, 4, 4)))
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.encoder(x)
+
+    def decode(self, code: Tensor) -> Tensor:
+        return self.decoder(code)
 
 
 class Numbered:
@@ -61,7 +87,7 @@ class Numbered:
 class TinyData(LightningDataModule):
     """`count` images in order, in batches that all processes share."""
 
-    shape = (1, 4, 4)
+    shape, num_classes = (1, 4, 4), 10
 
     def __init__(self, count: int = 64, batch_size: int = 8) -> None:
         super().__init__()
@@ -71,6 +97,9 @@ class TinyData(LightningDataModule):
         world, rank = self.trainer.world_size, self.trainer.global_rank
         rows = torch.arange(self.count).view(-1, world, self.batch_size // world)[:, rank]
         return DataLoader(Numbered(self.count), batch_sampler=rows.tolist())
+
+    def labelled(self, count: int) -> tuple[Tensor, Tensor]:
+        return Numbered(count).images, torch.arange(count) % 10
 
 
 def trainer(**kwargs: Any) -> Trainer:

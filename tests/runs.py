@@ -17,8 +17,17 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from lightning_gen.cli.catalogue import read_catalogue
+
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs" / "digits").glob("*.yaml"))
+OWN = sorted((ROOT / "configs" / "digits").glob("*.yaml"))
+# Of models without a config for digits, the one that the catalogue names.
+OTHERS = [
+    ROOT / row["config"]
+    for row in read_catalogue()
+    if Path(row["config"]).stem not in {path.stem for path in OWN}
+]
+CONFIGS = OWN + OTHERS
 CLOCKED = {"images_per_second", "waiting_share", "peak_memory_gb"}
 TRAIN, BATCH = 56, 8  # images; seven batches an epoch
 
@@ -42,11 +51,13 @@ def config_of(source: Path, data: Path, target: Path, workers: int = 0, **traine
     """A config of the repository on a folder of few images, two epochs of them, logged each step."""
     content = yaml.safe_load(source.read_text())
     content.pop("checkpoint_every", None)
+    size = content["data"]["init_args"].get("size", 28)
+    content["model"] = small(content["model"]) if source in OTHERS else content["model"]
     content["data"] = {
         "class_path": "ImageFolder",
         "init_args": {
             "root": str(data),
-            "size": 28,
+            "size": size,
             "channels": 1,
             "flip": False,
             "in_memory": False,
@@ -69,6 +80,16 @@ def config_of(source: Path, data: Path, target: Path, workers: int = 0, **traine
     }
     target.write_text(yaml.safe_dump(content))
     return target
+
+
+def small(config: Any, key: str = "") -> Any:
+    """A config of networks with 8 channels or units, and with few labels."""
+    if isinstance(config, dict):
+        return {name: small(value, name) for name, value in config.items()}
+    if isinstance(config, list):
+        return [small(value, key) for value in config]
+    fewer = {"width": 8, "widths": 8, "head": 8, "hidden": 8, "labelled": 20}
+    return fewer.get(key, config) if config else config
 
 
 def in_a_process(function: Callable[[], int | None], output: Path) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 LARGEST = 2**28  # levels of a picture
+SWITCHES = ("--json", "--zoo", "--dry_run", "--strict")  # options that need no value
 POSITIONAL = ("data", "compare", "reproduce", "sweep")  # tools whose first argument has no option
 
 
@@ -27,9 +28,7 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
 
         arguments = list(as_lists(arguments))
     try:
-        config = parser.parse_args(
-            [f"{a}=true" if a in ("--json", "--dry_run", "--strict") else a for a in arguments]
-        )
+        config = parser.parse_args([f"{a}=true" if a in SWITCHES else a for a in arguments])
     except ArgumentError as error:
         from .classes import class_error
 
@@ -39,23 +38,21 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
     tool(**vars(parser.instantiate(config)))
 
 
-def models(json: bool = False) -> None:
+def models(json: bool = False, zoo: bool = False) -> None:
     """Lists every model: name, family, capabilities, paper and status.
 
     Args:
         json: Print a list of objects instead of a table.
+        zoo: List instead the 92 names of the GAN zoo: what each changes, and which of them are here.
     """
-    from .catalogue import COLUMNS, read_catalogue
+    from .catalogue import COLUMNS, model_lines, read_catalogue, read_zoo, zoo_lines
 
-    rows = read_catalogue()
+    rows = read_zoo() if zoo else read_catalogue()
     if json:
-        print(dumps([{column: row[column] for column in COLUMNS} for row in rows], indent=2))
+        columns = list(rows[0]) if zoo else COLUMNS
+        print(dumps([{column: row[column] for column in columns} for row in rows], indent=2))
         return
-    for row in rows:
-        capabilities = ", ".join(row["capabilities"])  # type: ignore[arg-type]
-        print(
-            f"{row['name']:16} {row['family']:16} {row['status']:12} {row['paper']}  {capabilities}"
-        )
+    print("\n".join(zoo_lines() if zoo else model_lines()))
 
 
 def data(

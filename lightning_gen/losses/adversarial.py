@@ -1,12 +1,13 @@
-"""Two-player objectives as functions of the discriminator's logits, of any shape.
+"""The two sides of the best-known games as functions of the discriminator's logits, of any shape.
 
 Each is a mean over images, and over patches where the discriminator judges patches. Under autocast
 logits have 8 bits of mantissa, too few to add up: all is computed in float32 at least.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .precision import wide
 
 
 def cross_entropy_discriminator(real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
@@ -17,7 +18,7 @@ def cross_entropy_discriminator(real: Tensor, fake: Tensor, target: float = 1.0)
         fake: Logits of generated images.
         target: What it should say of real images; below 1 is one-sided label smoothing.
     """
-    real, fake = _wide(real), _wide(fake)
+    real, fake = wide(real), wide(fake)
     positive = F.softplus(-real).mean()
     if target != 1:
         positive = target * positive + (1 - target) * F.softplus(real).mean()
@@ -26,37 +27,32 @@ def cross_entropy_discriminator(real: Tensor, fake: Tensor, target: float = 1.0)
 
 def minimax_generator(fake: Tensor) -> Tensor:
     r"""The generator of the zero-sum game, :math:`E[\log(1 - D(G(z)))]`; vanishes where D is sure."""
-    return -F.softplus(_wide(fake)).mean()
+    return -F.softplus(wide(fake)).mean()
 
 
 def non_saturating_generator(fake: Tensor) -> Tensor:
     r"""The generator that is trained in practice, :math:`-E[\log D(G(z))]`."""
-    return F.softplus(-_wide(fake)).mean()
+    return F.softplus(-wide(fake)).mean()
 
 
 def least_squares_discriminator(
     real: Tensor, fake: Tensor, fake_target: float = 0.0, real_target: float = 1.0
 ) -> Tensor:
     r""":math:`\frac12 E[(D(x) - b)^2] + \frac12 E[(D(G(z)) - a)^2]` with targets b and a."""
-    real, fake = _wide(real), _wide(fake)
+    real, fake = wide(real), wide(fake)
     return 0.5 * ((real - real_target).square().mean() + (fake - fake_target).square().mean())
 
 
 def least_squares_generator(fake: Tensor, target: float = 1.0) -> Tensor:
     r""":math:`\frac12 E[(D(G(z)) - c)^2]` with target c."""
-    return 0.5 * (_wide(fake) - target).square().mean()
+    return 0.5 * (wide(fake) - target).square().mean()
 
 
 def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     r"""The critic, :math:`E[D(G(z))] - E[D(x)]`, whose negative estimates the distance."""
-    return _wide(fake).mean() - _wide(real).mean()
+    return wide(fake).mean() - wide(real).mean()
 
 
 def wasserstein_generator(fake: Tensor) -> Tensor:
     r""":math:`-E[D(G(z))]`."""
-    return -_wide(fake).mean()
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """The logits in float32 if they are in half precision."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return -wide(fake).mean()

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .precision import wide
+
 
 def bits_per_dim(nll: Tensor, dimensions: int) -> Tensor:
     """Nats per image as bits per dimension."""
@@ -17,23 +19,23 @@ def bits_per_dim(nll: Tensor, dimensions: int) -> Tensor:
 
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """Of binary values x in {0, 1}, given the logits that they are 1. Shapes (B, ...)."""
-    return _sum(F.binary_cross_entropy_with_logits(_full(logits), _full(x), reduction="none"))
+    return _sum(F.binary_cross_entropy_with_logits(wide(logits), wide(x), reduction="none"))
 
 
 def gaussian_nll(mean: Tensor, log_var: Tensor, x: Tensor) -> Tensor:
     """Of real values x under a diagonal Gaussian, a density. Shapes (B, ...)."""
-    mean, log_var, x = _full(mean), _full(log_var), _full(x)
+    mean, log_var, x = wide(mean), wide(log_var), wide(x)
     return 0.5 * _sum((x - mean).square() * (-log_var).exp() + log_var + log(2 * pi))
 
 
 def standard_normal_nll(x: Tensor) -> Tensor:
     """Of real values (B, ...) under N(0, 1), a density."""
-    return 0.5 * _sum(_full(x).square() + log(2 * pi))
+    return 0.5 * _sum(wide(x).square() + log(2 * pi))
 
 
 def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
     """The divergence of N(mean, exp(log_var)) from N(0, 1). Shapes (B, ...)."""
-    mean, log_var = _full(mean), _full(log_var)
+    mean, log_var = wide(mean), wide(log_var)
     # expm1 keeps the difference where the posterior is close to the prior.
     return 0.5 * _sum(mean.square() + torch.expm1(log_var) - log_var)
 
@@ -60,7 +62,7 @@ def discretized_logistic_nll(
         x: Images at `levels` equidistant values in [-1, 1], (B, ...).
         levels: How many values there are.
     """
-    mean, log_scale, x = _full(mean), _full(log_scale), _full(x)
+    mean, log_scale, x = wide(mean), wide(log_scale), wide(x)
     half, inverse = 1 / (levels - 1), (-log_scale).exp()
     lowest, highest = x < half - 1, x > 1 - half
     zero = x.new_zeros(())
@@ -72,11 +74,7 @@ def discretized_logistic_nll(
 
 def categorical_nll(logits: Tensor, levels: Tensor) -> Tensor:
     """Of integer levels (B, ...), given logits (B, K, ...)."""
-    return _sum(F.cross_entropy(_full(logits), levels.long(), reduction="none"))
-
-
-def _full(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return _sum(F.cross_entropy(wide(logits), levels.long(), reduction="none"))
 
 
 def _sum(x: Tensor) -> Tensor:

@@ -41,3 +41,26 @@ def gradient_penalty(
         (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
         excess = slope.flatten(1).norm(dim=1) - 1
         return (F.relu(excess) if one_sided else excess).square().mean()
+
+
+def zero_centred_penalty(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    r"""The mean squared slope :math:`E[\|\nabla_x D(x)\|_2^2]` at images.
+
+    Half of it at real images is :math:`R_1`, to be weighted by :math:`\gamma`; at generated ones it
+    is :math:`R_2`.
+
+    Arguments:
+        critic: Maps images (B, C, H, W) to logits, one or more for each image, image by image.
+        images: Where the slope is taken, (B, C, H, W).
+
+    Returns:
+        The penalty, a scalar in the precision of the images.
+
+    References:
+        | Which Training Methods for GANs do actually Converge? (Mescheder et al., 2018), Equation 9
+        | https://arxiv.org/abs/1801.04406
+    """
+    with torch.autocast(images.device.type, enabled=False):  # as in `gradient_penalty`
+        x = images.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        return slope.square().flatten(1).sum(1).mean()

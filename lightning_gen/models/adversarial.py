@@ -26,16 +26,19 @@ class Player(NamedTuple):
         networks: The networks whose parameters it moves.
         loss: What it minimises, of a batch. While it moves, all other players are frozen.
         optimizer: Makes its optimizer from its parameters.
-        every: It moves on every so many-th batch, each of them fresh.
+        every: It moves on every so many-th batch, each of them fresh; a number, or a function of
+            how many rounds were played.
         scheduler: Makes its learning rate's schedule, stepped once a round.
+        after: Called after each of its steps, such as to bring weights back into bounds.
     """
 
     name: str
     networks: list[nn.Module]
     loss: Callable[[Batch], Terms]
     optimizer: OptimizerCallable
-    every: int = 1
+    every: int | Callable[[int], int] = 1
     scheduler: SchedulerCallable | None = None
+    after: Callable[[], None] | None = None
 
 
 @dataclass
@@ -46,6 +49,12 @@ class _Side:
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     scheduler: LRScheduler | None
+    waited: int = 0  # turns since it last moved
+
+    def moves(self, rounds: int) -> bool:
+        """Whether it moves in the turn after `rounds` rounds."""
+        every = self.player.every
+        return self.waited + 1 >= (every if isinstance(every, int) else every(rounds))
 
 
 class AdversarialModel(GenerativeModel):
@@ -86,6 +95,7 @@ class AdversarialModel(GenerativeModel):
         self.gradient_clip = gradient_clip
         self.turns = 0
         self.moves: dict[str, int] = {}  # how often each player has moved
+        self._waited: dict[str, int] = {}  # turns since each player moved, as a checkpoint has them
         self.last_terms: dict[str, Tensor] = {}
         self._sides: list[_Side] = []
         self._scaler: torch.amp.GradScaler | None = None
@@ -115,14 +125,15 @@ class AdversarialModel(GenerativeModel):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         self._sides = []
         for player in self.players():
-            if player.every < 1:
+            if isinstance(player.every, int) and player.every < 1:
                 raise ValueError(
                     f"{player.name} must move every 1 or more batches, got {player.every}"
                 )
             parameters = [p for net in player.networks for p in net.parameters() if p.requires_grad]
             optimizer = player.optimizer(parameters)
             scheduler = player.scheduler(optimizer) if player.scheduler else None
-            self._sides.append(_Side(player, parameters, optimizer, scheduler))
+            waited = self._waited.get(player.name, 0)
+            self._sides.append(_Side(player, parameters, optimizer, scheduler, waited))
             self.moves.setdefault(player.name, 0)
         return (
             [side.optimizer for side in self._sides],
@@ -131,16 +142,19 @@ class AdversarialModel(GenerativeModel):
 
     def training_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> None:
         batch = self.to_batch(raw)
-        movers = [side for side in self._sides if (self.turns + 1) % side.player.every == 0]
+        rounds = self.trainer.global_step
+        movers = [side for side in self._sides if side.moves(rounds)]
         if len(movers) > 1 and self.micro_batches == 1:  # parts could not all be held at once
             batch = self.prepare(batch)
         closes = bool(movers) and movers[-1] is self._sides[-1]
-        observed = closes and (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        observed = closes and (rounds + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
         try:
             for side in movers:
                 self._differentiate(side, batch, observed)
                 if self._averages_gradients:
                     self._average(side, last=side is movers[-1])
+                if observed:
+                    self._observe_gradient(side)
                 if self.schedule == "alternating":
                     self._step([side])
             if self.schedule == "simultaneous":
@@ -148,6 +162,8 @@ class AdversarialModel(GenerativeModel):
         finally:
             self._thaw()  # a later fit would leave out what is frozen
         self.turns += 1
+        for side in self._sides:
+            side.waited = 0 if side in movers else side.waited + 1
         self.count_images(batch)
         if closes:
             self._close_round(observed)
@@ -160,14 +176,15 @@ class AdversarialModel(GenerativeModel):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["game"] = {"turns": self.turns, "moves": dict(self.moves)}
+        waited = {side.player.name: side.waited for side in self._sides}
+        checkpoint["game"] = {"turns": self.turns, "moves": dict(self.moves), "waited": waited}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         game, states = checkpoint.get("game"), checkpoint.get("optimizer_states") or self.players()
         if (
             not isinstance(game, dict)
-            or not {"turns", "moves"} <= game.keys()
+            or not {"turns", "moves", "waited"} <= game.keys()
             or len(states) != len(self.players())
         ):
             raise ValueError(
@@ -175,6 +192,9 @@ class AdversarialModel(GenerativeModel):
                 "not all of its optimizers: it was changed, or is of another version; take another"
             )
         self.turns, self.moves = game["turns"], dict(game["moves"])
+        self._waited = dict(game["waited"])
+        for side in self._sides:  # where optimizers are there before the checkpoint
+            side.waited = self._waited.get(side.player.name, 0)
 
     # The moves
 
@@ -196,6 +216,13 @@ class AdversarialModel(GenerativeModel):
                     sums[name] = sums[name] + value if name in sums else value
         self.last_terms.update({f"{side.player.name}/{name}": v for name, v in sums.items()})
 
+    def _observe_gradient(self, side: _Side) -> None:
+        """Keeps the norm of a player's gradient, before clipping, to be logged."""
+        norm = nn.utils.get_total_norm(p.grad for p in side.parameters if p.grad is not None)
+        if self._scaler:
+            norm = norm / self._scaler.get_scale()
+        self.last_terms[f"{side.player.name}/gradient_norm"] = norm
+
     def _step(self, sides: list[_Side]) -> None:
         """Moves players by their gradients; the scale of half precision is updated once, after."""
         scaler = self._scaler
@@ -208,6 +235,8 @@ class AdversarialModel(GenerativeModel):
                 scaler.step(side.optimizer)
             else:
                 side.optimizer.step()
+            if side.player.after:
+                side.player.after()
             self.moves[side.player.name] += 1
         if scaler and sides:
             scaler.update()

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -21,6 +21,7 @@ from .processes import leave_averaging_to, statistics
 
 Terms = dict[str, Tensor]  # scalars to log; "loss" is the one to minimise
 OptimizerCallable = Callable[[Iterable], torch.optim.Optimizer]
+Network = TypeVar("Network", bound=nn.Module)
 SchedulerCallable = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 
 
@@ -62,7 +63,7 @@ class Batch:
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[nn.Module]:
+def evaluating(network: Network) -> Iterator[Network]:
     """A network in evaluation mode, put back as it was afterwards."""
     training = network.training
     network.eval()
@@ -112,6 +113,11 @@ class GenerativeModel(LightningModule, ABC):
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images."""
 
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes the images are conditioned on, if they are."""
+        return None
+
     # Averaged weights
 
     def average(self, *names: str) -> None:
@@ -152,7 +158,7 @@ class GenerativeModel(LightningModule, ABC):
                 f"the model makes images of shape {tuple(self.shape)} but the data has "
                 f"{tuple(shape)}; set the networks' size and channels, or the data's, to agree"
             )
-        classes = getattr(self, "num_classes", None)
+        classes = self.num_classes
         found = getattr(getattr(self.trainer, "datamodule", None), "num_classes", classes)
         if classes is not None and (found is None or found > classes):
             raise ValueError(
@@ -194,6 +200,12 @@ class GenerativeModel(LightningModule, ABC):
         elif len(noise) != n:
             raise ValueError(f"noise for {len(noise)} images does not fit {n}")
         return noise
+
+    def labels_for(self, n: int, labels: Tensor | None, noise: Noise) -> Tensor | None:
+        """The labels (n,) that were given, or drawn uniformly; none where there are no classes."""
+        if self.num_classes is None:
+            return None
+        return noise.spawn("labels").integers(self.num_classes) if labels is None else labels
 
     def to_batch(self, raw: tuple[Tensor, Tensor] | list[Tensor]) -> Batch:
         """A training batch from what the loader gave: uint8 images and labels of this process.

@@ -1,10 +1,15 @@
-"""Fully connected networks between latents, images and logits."""
+"""Fully connected networks between latents, images and logits.
+
+With labels, they are those of conditional GANs: a label is joined to the latent and to the image.
+"""
 
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 from torch import Tensor, nn
 
+from ..nn.labels import with_labels
 from ..nn.roles import Discriminator, Generator
 from ..nn.sizes import check_sizes
 
@@ -13,9 +18,11 @@ class MLPGenerator(Generator):
     """Maps latents (B, latent_size) to images (B, C, H, W) in [-1, 1] through hidden ReLU layers.
 
     Arguments:
-        shape: (C, H, W) of the images.
+        shape: (C, H, W) of the images; (2, 1, 1) for points of the plane.
         latent_size: Length of the latents.
         widths: Units of the hidden layers.
+        num_classes: Classes, or attributes, of which each image is given some.
+        output: "linear" does not bound what it makes, as points may need.
     """
 
     def __init__(
@@ -23,20 +30,25 @@ class MLPGenerator(Generator):
         shape: tuple[int, int, int] = (1, 28, 28),
         latent_size: int = 64,
         widths: tuple[int, ...] = (256, 256),
+        num_classes: int | None = None,
+        output: Literal["tanh", "linear"] = "tanh",
     ) -> None:
         super().__init__()
-        check_sizes(shape=shape, latent_size=latent_size, widths=widths)
+        check_sizes(shape=shape, latent_size=latent_size, widths=widths, num_classes=num_classes)
+        if output not in ("tanh", "linear"):
+            raise ValueError(f"output must be tanh or linear, got {output}")
         channels, height, width = shape
         self.shape, self.latent_size = (channels, height, width), latent_size
+        self.num_classes = num_classes
         layers: list[nn.Module] = []
-        for a, b in pairwise((latent_size, *widths)):
+        for a, b in pairwise((latent_size + (num_classes or 0), *widths)):
             layers += [nn.Linear(a, b), nn.ReLU()]
-        self.layers = nn.Sequential(
-            *layers, nn.Linear(widths[-1], prod(shape)), nn.Tanh(), nn.Unflatten(1, self.shape)
-        )
+        layers += [nn.Linear(widths[-1], prod(shape))]
+        layers += [nn.Tanh()] if output == "tanh" else []
+        self.layers = nn.Sequential(*layers, nn.Unflatten(1, self.shape))
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z)
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.layers(with_labels(z, labels, self.num_classes))
 
 
 class MLPDiscriminator(Discriminator):
@@ -45,19 +57,27 @@ class MLPDiscriminator(Discriminator):
     Arguments:
         shape: (C, H, W) of the images.
         widths: Units of the hidden layers.
+        num_classes: Classes, or attributes, of which each image is said to be.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int] = (1, 28, 28), widths: tuple[int, ...] = (256, 256)
+        self,
+        shape: tuple[int, int, int] = (1, 28, 28),
+        widths: tuple[int, ...] = (256, 256),
+        num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        check_sizes(shape=shape, widths=widths)
+        check_sizes(shape=shape, widths=widths, num_classes=num_classes)
         channels, height, width = shape
-        self.shape = (channels, height, width)
+        self.shape, self.num_classes = (channels, height, width), num_classes
+        self.feature_size = widths[-1]
         layers: list[nn.Module] = [nn.Flatten()]
-        for a, b in pairwise((prod(shape), *widths)):
+        for a, b in pairwise((prod(shape) + (num_classes or 0), *widths)):
             layers += [nn.Linear(a, b), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.layers[:-2](with_labels(x.flatten(1), labels, self.num_classes))
+
+    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.layers[-2:](features)

@@ -4,9 +4,17 @@
 are those of its CIFAR-10 section; (512, 512, 256, 128, 64) and (64, 128, 256, 512, 512) without
 plain blocks are those of its 64 x 64 images.
 
+With labels, the generator's norms have gains and biases for each class, as that paper's code has,
+and the discriminator adds how well its features agree with an embedding of the label. With
+`spectral` the discriminator is, but for its initial weights, that of spectral normalisation.
+
 References:
     | Improved Training of Wasserstein GANs (Gulrajani et al., 2017), Appendix C and F
     | https://arxiv.org/abs/1704.00028
+    | cGANs with Projection Discriminator (Miyato and Koyama, 2018)
+    | https://arxiv.org/abs/1802.05637
+    | Spectral Normalization for Generative Adversarial Networks (Miyato et al., 2018)
+    | https://arxiv.org/abs/1802.05957
 """
 
 from itertools import pairwise
@@ -16,14 +24,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nn.init import he_uniform_
+from ..nn.labels import Labelled, LabelledSequential, one_hot, refuse_labels
 from ..nn.norm import Norm, norm2d
 from ..nn.roles import Discriminator, Generator
 from ..nn.sizes import check_sizes
+from ..nn.spectral import spectral_
 
 Resample = Literal["up", "down", "none"]
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Labelled):
     """norm - ReLU - 3x3 - norm - ReLU - 3x3 beside a shortcut, with the change of size inside.
 
     Arguments:
@@ -32,16 +42,26 @@ class ResidualBlock(nn.Module):
         resample: Whether the map doubles, halves or keeps its size.
         norm: Normalisation.
         first: Whether it reads images, which must not go through a ReLU.
+        num_classes: Classes, or attributes, that its norms depend on.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, resample: Resample, norm: Norm, first: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        resample: Resample,
+        norm: Norm,
+        first: bool = False,
+        num_classes: int | None = None,
     ) -> None:
         super().__init__()
         self.resample, self.first = resample, first
         middle = outputs if resample == "up" or first else inputs
-        self.before = nn.Identity() if first else nn.Sequential(norm2d(norm, inputs), nn.ReLU())
-        self.between = nn.Sequential(norm2d("none" if first else norm, middle), nn.ReLU())
+        self.before, self.between = LabelledSequential(), LabelledSequential()
+        if not first:
+            self.before.extend([norm2d(norm, inputs, num_classes), nn.ReLU()])
+        norm = "none" if first else norm
+        self.between.extend([norm2d(norm, middle, num_classes), nn.ReLU()])
         self.convolution1 = nn.Conv2d(inputs, middle, 3, padding=1)
         self.convolution2 = nn.Conv2d(middle, outputs, 3, padding=1)
         he_uniform_(self.convolution1)
@@ -51,13 +71,13 @@ class ResidualBlock(nn.Module):
             self.shortcut = convolution = nn.Conv2d(inputs, outputs, 1)
             he_uniform_(convolution, gain=1.0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        residual = self.before(x)
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        residual = self.before(x, labels)
         if self.resample == "up":
             x, residual = _double(x), _double(residual)
         elif self.resample == "down" and self.first:
             x = F.avg_pool2d(x, 2)  # before the 1x1, with which it commutes
-        residual = self.convolution2(self.between(self.convolution1(residual)))
+        residual = self.convolution2(self.between(self.convolution1(residual), labels))
         x = self.shortcut(x)
         if self.resample == "down":
             residual = F.avg_pool2d(residual, 2)
@@ -74,6 +94,7 @@ class ResNetGenerator(Generator):
         widths: Channels of the coarsest map, then of each block that doubles it.
         base: Height and width of the coarsest map, so that size = base * 2 ** (len(widths) - 1).
         norm: Normalisation.
+        num_classes: Classes, or attributes, of which each image is given some.
     """
 
     def __init__(
@@ -83,27 +104,37 @@ class ResNetGenerator(Generator):
         widths: tuple[int, ...] = (128, 128, 128, 128),
         base: int = 4,
         norm: Norm = "batch",
+        num_classes: int | None = None,
     ) -> None:
         super().__init__()
         check_sizes(channels=channels, latent_size=latent_size, widths=widths, base=base)
+        check_sizes(num_classes=num_classes)
         size = base * 2 ** (len(widths) - 1)
         self.shape, self.latent_size = (channels, size, size), latent_size
+        self.num_classes = num_classes
         first = nn.Linear(latent_size, widths[0] * base * base)
         last = nn.Conv2d(widths[-1], channels, 3, padding=1)
         he_uniform_(first, gain=1.0)
         he_uniform_(last, gain=1.0)
-        self.layers = nn.Sequential(
+        self.layers = LabelledSequential(
             first,
             nn.Unflatten(1, (widths[0], base, base)),
-            *[ResidualBlock(a, b, "up", norm) for a, b in pairwise(widths)],
-            norm2d(norm, widths[-1]),
+            *[
+                ResidualBlock(a, b, "up", norm, num_classes=num_classes)
+                for a, b in pairwise(widths)
+            ],
+            norm2d(norm, widths[-1], num_classes),
             nn.ReLU(),
             last,
             nn.Tanh(),
         )
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z)
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.num_classes is None:
+            refuse_labels(labels)
+        else:
+            labels = one_hot(labels, self.num_classes, z.dtype)
+        return self.layers(z, labels)
 
 
 class ResNetDiscriminator(Discriminator):
@@ -114,6 +145,8 @@ class ResNetDiscriminator(Discriminator):
         widths: Channels of each block that halves the map, from fine to coarse.
         plain: How many blocks that keep the size follow.
         norm: Normalisation; none or layer for a critic with a gradient penalty.
+        num_classes: Classes, or attributes, of which each image is said to be.
+        spectral: Divide each layer's weights by their largest singular value.
     """
 
     def __init__(
@@ -122,12 +155,15 @@ class ResNetDiscriminator(Discriminator):
         widths: tuple[int, ...] = (128, 128),
         plain: int = 2,
         norm: Norm = "none",
+        num_classes: int | None = None,
+        spectral: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(channels=channels, widths=widths)
+        check_sizes(channels=channels, widths=widths, num_classes=num_classes)
         if plain < 0:
             raise ValueError(f"plain must not be negative, got {plain}")
-        self.shape = (channels, None, None)
+        self.shape, self.num_classes = (channels, None, None), num_classes
+        self.feature_size = widths[-1]
         last = nn.Linear(widths[-1], 1)
         he_uniform_(last, gain=1.0)
         self.layers = nn.Sequential(
@@ -141,8 +177,23 @@ class ResNetDiscriminator(Discriminator):
             nn.Flatten(0),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        self.embed: nn.Linear | None = None
+        if num_classes is not None:
+            self.embed = nn.Linear(num_classes, widths[-1], bias=False)
+            he_uniform_(self.embed, gain=1.0)
+        if spectral:
+            spectral_(self)
+
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.layers[:-2](x)
+
+    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        logits = self.layers[-2:](features)
+        if self.embed is None:
+            refuse_labels(labels)
+            return logits
+        y = one_hot(labels, self.embed.in_features, features.dtype)
+        return logits + (features * self.embed(y)).sum(1)
 
 
 def _double(x: Tensor) -> Tensor:

@@ -6,24 +6,61 @@ from torch import Tensor, nn
 
 
 class Generator(nn.Module, ABC):
-    """Maps latents to images."""
+    """Maps latents to images, of given classes if it knows any."""
 
     shape: tuple[int, int, int]
     latent_size: int
+    num_classes: int | None = None  # or attributes; None: it is given no labels
 
     @abstractmethod
-    def forward(self, z: Tensor) -> Tensor:
-        """Maps latents (B, latent_size) to images (B, *shape) in [-1, 1]."""
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps latents (B, latent_size) to images (B, *shape) in [-1, 1].
+
+        Labels are classes (B,) or attributes (B, num_classes), there if and only if it knows any.
+        """
 
 
 class Discriminator(nn.Module, ABC):
-    """Maps images to the evidence that they are real."""
+    """Maps images, of given classes if it knows any, to the evidence that they are real.
+
+    A subclass states `features` and `head`, whose composition it is, or `forward` alone if no model
+    needs to look inside.
+    """
 
     shape: tuple[int, int | None, int | None] | None = None  # of the images; None where it is free
+    num_classes: int | None = None  # or attributes; None: it is given no labels
+    feature_size: int
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps images (B, C, H, W) to logits (B,), or (B, h, w) if it judges patches."""
+        return self.head(self.features(x, labels), labels)
+
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What it sees in images (B, C, H, W) before its last layer, (B, feature_size)."""
+        raise TypeError(f"{type(self).__name__} has no features that other networks could read")
+
+    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps features (B, feature_size) to logits."""
+        raise TypeError(f"{type(self).__name__} has no head apart from its features")
+
+
+class AutoencodingDiscriminator(Discriminator):
+    """Finds an image real if it can be rebuilt from its code: the logit is minus the squared error."""
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps images (B, C, H, W) to logits (B,)."""
+    def encode(self, x: Tensor) -> Tensor:
+        """Maps images (B, C, H, W) to codes (B, feature_size)."""
+
+    @abstractmethod
+    def decode(self, code: Tensor) -> Tensor:
+        """Maps codes (B, feature_size) to images (B, C, H, W)."""
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps images (B, C, H, W) to minus their mean squared error (B,)."""
+        return -(self.decode(self.encode(x)) - x).square().flatten(1).mean(1)
+
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.encode(x)
 
 
 class Encoder(nn.Module, ABC):

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 
-def check_sizes(**sizes: int | Sequence[int]) -> None:
-    """Raises ValueError for a size below 1, or for no sizes at all where several are given."""
+def check_sizes(**sizes: int | Sequence[int] | None) -> None:
+    """Raises ValueError for a size below 1, or for no sizes at all where several are given.
+
+    What may be absent is None where it is.
+    """
     for name, size in sizes.items():
         if isinstance(size, Sequence) and (not size or min(size) < 1):
             raise ValueError(f"{name} must be one or more sizes of at least 1, got {list(size)}")

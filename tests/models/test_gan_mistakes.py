@@ -523,7 +523,8 @@ def test_every_so_many_rounds_the_terms_of_both_players_are_reported(cls, terms)
     reported = []
     model = Spy(generator=TinyGenerator(), discriminator=TinyCritic(), n_critic=2)
     fit(model, max_epochs=-1, max_steps=6, log_every_n_steps=3)
-    names = {f"discriminator/{name}" for name in terms} | {"generator/loss"}
+    names = {f"discriminator/{name}" for name in terms | {"gradient_norm"}}
+    names |= {"generator/loss", "generator/gradient_norm"}
     assert reported == [(3, names), (6, names)]
 
 

@@ -117,7 +117,7 @@ def test_the_inverse_cdf_gives_each_level_its_share():
 def test_classes_that_are_not_given_are_drawn_evenly():
     model = make((1, 1, 2), classes=3)
     n = 3000
-    labels = model._labels_for(n, None, noise(n))
+    labels = model.labels_for(n, None, noise(n))
     assert (labels.bincount(minlength=3) - 1000).abs().max() < 150
     expected = model.sample(n, labels, noise(n))
     assert torch.equal(model.sample(n, None, noise(n)), expected)

@@ -88,7 +88,7 @@ class GatedPixelCNN(LikelihoodModel):
         A pixel is drawn from what is above and to the left, so known pixels further on have no say.
         """
         noise = self.noise_for(len(x), noise)
-        labels = self._labels_for(len(x), labels, noise)
+        labels = self.labels_for(len(x), labels, noise)
         # All at once, so that what a pixel gets does not depend on which others are drawn.
         u = noise.uniform(*x.shape[1:])
         x = x.clone()
@@ -101,11 +101,6 @@ class GatedPixelCNN(LikelihoodModel):
                     level = inverse_cdf(logits, u[:, channel, row, column])
                     x[:, channel, row, column] = from_levels(level, self.network.levels, x.dtype)
         return x
-
-    def _labels_for(self, n: int, labels: Tensor | None, noise: Noise) -> Tensor | None:
-        if self.num_classes is None:
-            return None
-        return noise.spawn("labels").integers(self.num_classes) if labels is None else labels
 
 
 def inverse_cdf(logits: Tensor, u: Tensor) -> Tensor:

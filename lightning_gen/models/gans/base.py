@@ -7,19 +7,23 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ...nn.minibatch import MinibatchDiscrimination
 from ...nn.roles import Discriminator, Generator
 from ...optimizers import gan_adam
 from ...randomness import Noise
 from ..adversarial import AdversarialModel, Batch, Player, Terms
 from ..base import OptimizerCallable, SchedulerCallable, evaluating
+from ..gathering import gathered
 
 
 class LatentGAN(AdversarialModel):
     """A generator of images from noise against a discriminator. A subclass states the two losses.
 
     Arguments:
-        generator: Maps latents (B, `generator.latent_size`) to images (B, C, H, W) in [-1, 1].
-        discriminator: Maps images (B, C, H, W) to logits (B,).
+        generator: Maps latents (B, `generator.latent_size`) to images (B, C, H, W) in [-1, 1],
+            of given classes if it has `num_classes`.
+        discriminator: Maps images (B, C, H, W) to logits (B,). It judges whether they are of their
+            classes, too, if it has `num_classes`; generated ones have the labels of real ones.
         generator_optimizer: Default: Adam as DCGAN has it.
         discriminator_optimizer: Default: Adam as DCGAN has it.
         generator_scheduler: The generator's learning rate over rounds; constant by default.
@@ -31,6 +35,8 @@ class LatentGAN(AdversarialModel):
             Needs n_critic = 1 and micro_batches = 1; elsewhere it changes nothing.
         kwargs: See `AdversarialModel`.
     """
+
+    threshold: float | None = None  # logits above it mean real; None where there is no such point
 
     def __init__(
         self,
@@ -51,6 +57,9 @@ class LatentGAN(AdversarialModel):
         if prior not in ("normal", "uniform"):
             raise ValueError(f"prior must be normal or uniform, got {prior}")
         _check_fit(generator, discriminator)
+        references = getattr(generator, "references", None)
+        if prior == "uniform" and references is not None:  # of virtual batch norm
+            references[:, : generator.latent_size].uniform_(-1, 1)
         self.generator, self.discriminator = generator, discriminator
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -65,6 +74,10 @@ class LatentGAN(AdversarialModel):
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.generator.shape
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.generator.num_classes
 
     @abstractmethod
     def discriminator_loss(self, batch: Batch) -> Terms:
@@ -97,13 +110,32 @@ class LatentGAN(AdversarialModel):
         if not self.share_fakes:
             return batch
         noise = batch.noise.spawn("shared")
-        return replace(batch, fakes=self.generator(self.latent(len(batch), noise)))
+        return replace(batch, fakes=self.imagine(self.latent(len(batch), noise), batch.labels))
 
     def generate(self, batch: Batch) -> Tensor:
         """As many images as the batch has, with a graph only if it is the generator's move."""
         if batch.fakes is None:
-            return self.generator(self.latent(len(batch), batch.noise))
+            return self.imagine(self.latent(len(batch), batch.noise), batch.labels)
         return batch.fakes if self._one_weight[0].requires_grad else batch.fakes.detach()
+
+    def imagine(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """The generator's images of latents (B, latent_size), of these classes if it has any."""
+        return self.generator(z, labels) if self.generator.num_classes else self.generator(z)
+
+    def judge(self, images: Tensor, batch: Batch) -> Tensor:
+        """The discriminator's logits for images, real or not, with the labels of a batch."""
+        if self.discriminator.num_classes:
+            return self.discriminator(images, batch.labels)
+        return self.discriminator(images)
+
+    def need_whole_batches(self, what: str) -> None:
+        """Raises ValueError if batches are cut into parts, of which a loss is not the mean."""
+        if self.micro_batches > 1:
+            raise ValueError(f"{what} is of whole batches, so micro_batches must be 1")
+
+    def of_all_processes(self, x: Tensor) -> Tensor:
+        """What all processes have, from what each has, (B, ...), for losses that compare images."""
+        return gathered(x) if self._averages_gradients else x
 
     # Capabilities
 
@@ -114,14 +146,22 @@ class LatentGAN(AdversarialModel):
         return z.to(self.precision)  # callbacks bring noise in single precision
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Maps latents (B, latent_size) to images as `sample` does."""
+        """Maps latents (B, latent_size), and labels (B,) if there are classes, as `sample` does."""
         with evaluating(self.averaged("generator")) as generator:
-            return generator(z)
+            if self.num_classes is None:
+                return generator(z)
+            if labels is None:
+                raise ValueError("the generator is conditioned on classes, so it needs labels")
+            return generator(z, labels)
 
     @torch.no_grad()
     def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
-        """Draws `n` images (n, C, H, W) from the averaged generator if there is one."""
-        return self.decode(self.latent(n, noise))
+        """Draws `n` images (n, C, H, W) from the averaged generator if there is one.
+
+        Of classes that are drawn too, uniformly, if there are classes but none given.
+        """
+        noise = self.noise_for(n, noise)
+        return self.decode(self.latent(n, noise), self.labels_for(n, labels, noise))
 
 
 def _check_fit(generator: Generator, discriminator: Discriminator) -> None:
@@ -133,8 +173,14 @@ def _check_fit(generator: Generator, discriminator: Discriminator) -> None:
             f"the generator makes images of shape {tuple(generator.shape)} but the discriminator "
             f"takes ({shown}); they must be equal"
         )
+    if discriminator.num_classes not in (None, generator.num_classes):
+        raise ValueError(
+            f"the discriminator knows {discriminator.num_classes} classes but the generator "
+            f"{generator.num_classes or 'none'}; set num_classes of both to agree"
+        )
 
 
-def has_batch_norm(network: nn.Module) -> bool:
-    """Whether a network mixes the images of a batch by normalising over it."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+def mixes_images(network: nn.Module) -> bool:
+    """Whether what a network makes of an image depends on the others of its batch."""
+    mixing = (nn.modules.batchnorm._BatchNorm, MinibatchDiscrimination)
+    return any(isinstance(module, mixing) for module in network.modules())

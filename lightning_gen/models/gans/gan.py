@@ -27,6 +27,8 @@ class GAN(LatentGAN):
         kwargs: See `LatentGAN`.
     """
 
+    threshold = 0.0
+
     def __init__(self, saturating: bool = False, real_target: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0.5 < real_target <= 1:
@@ -34,7 +36,7 @@ class GAN(LatentGAN):
         self.saturating, self.real_target = saturating, real_target
 
     def discriminator_loss(self, batch: Batch) -> Terms:
-        real, fake = self.discriminator(batch.images), self.discriminator(self.generate(batch))
+        real, fake = self.judge(batch.images, batch), self.judge(self.generate(batch), batch)
         return {
             "loss": losses.cross_entropy_discriminator(real, fake, self.real_target),
             "real": lambda: real.sigmoid().mean(),
@@ -42,7 +44,7 @@ class GAN(LatentGAN):
         }
 
     def generator_loss(self, batch: Batch) -> Terms:
-        fake = self.discriminator(self.generate(batch))
+        fake = self.judge(self.generate(batch), batch)
         if self.saturating:
             return {"loss": losses.minimax_generator(fake)}
         return {"loss": losses.non_saturating_generator(fake)}

@@ -34,11 +34,11 @@ class LSGAN(LatentGAN):
         a, b, c = targets
         if not (b > a and c > a):
             raise ValueError(f"targets (a, b, c) need b > a and c > a, got {tuple(targets)}")
-        self.targets = (a, b, c)
+        self.targets, self.threshold = (a, b, c), (a + b) / 2
 
     def discriminator_loss(self, batch: Batch) -> Terms:
         a, b, _ = self.targets
-        real, fake = self.discriminator(batch.images), self.discriminator(self.generate(batch))
+        real, fake = self.judge(batch.images, batch), self.judge(self.generate(batch), batch)
         return {
             "loss": losses.least_squares_discriminator(real, fake, a, b),
             "real": real.mean,
@@ -46,5 +46,5 @@ class LSGAN(LatentGAN):
         }
 
     def generator_loss(self, batch: Batch) -> Terms:
-        fake = self.discriminator(self.generate(batch))
+        fake = self.judge(self.generate(batch), batch)
         return {"loss": losses.least_squares_generator(fake, self.targets[2])}

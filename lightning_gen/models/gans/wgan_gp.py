@@ -13,13 +13,11 @@ References:
 from math import inf
 from typing import Any
 
-from torch import Tensor
-
 from ... import losses
 from ...optimizers import FusedAdam
 from ..adversarial import Batch, Terms
 from ..base import OptimizerCallable
-from .base import LatentGAN, has_batch_norm
+from .base import LatentGAN, mixes_images
 
 
 def wgan_gp_adam(params: Any) -> FusedAdam:
@@ -56,10 +54,11 @@ class WGANGP(LatentGAN):
             discriminator_optimizer=discriminator_optimizer,
             **kwargs,
         )
-        if has_batch_norm(self.discriminator):
+        if mixes_images(self.discriminator):
             raise ValueError(
-                "the critic of a gradient penalty must not have batch normalisation, which makes "
-                "an image's slope depend on the others; use norm: layer or norm: none"
+                "the critic of a gradient penalty must not have batch normalisation or minibatch "
+                "discrimination, which make an image's slope depend on the others; use norm: layer "
+                "or norm: none"
             )
         if self.compile_networks:
             raise ValueError(
@@ -73,10 +72,10 @@ class WGANGP(LatentGAN):
     def discriminator_loss(self, batch: Batch) -> Terms:
         real, fake = batch.images, self.generate(batch)
         wasserstein = losses.wasserstein_discriminator(
-            self.discriminator(real), self.discriminator(fake)
+            self.judge(real, batch), self.judge(fake, batch)
         )
         penalty = losses.gradient_penalty(
-            self.discriminator, real, fake, batch.noise.uniform(), self.one_sided
+            lambda x: self.judge(x, batch), real, fake, batch.noise.uniform(), self.one_sided
         )
         return {
             "loss": wasserstein + self.penalty_weight * penalty,
@@ -85,5 +84,4 @@ class WGANGP(LatentGAN):
         }
 
     def generator_loss(self, batch: Batch) -> Terms:
-        fake: Tensor = self.discriminator(self.generate(batch))
-        return {"loss": losses.wasserstein_generator(fake)}
+        return {"loss": losses.wasserstein_generator(self.judge(self.generate(batch), batch))}
