@@ -50,7 +50,7 @@ class LabelAccuracy(Periodic):
         self._active = isinstance(model, Classifier | CodeReader)
         if not self._active and trainer.is_global_zero:
             print("no LabelAccuracy: the model says nothing of classes")
-        if self._active and not data_module(trainer, self).num_classes:
+        if self._active and not getattr(data_module(trainer, self), "num_classes", None):
             raise ValueError("LabelAccuracy needs data with classes")
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:

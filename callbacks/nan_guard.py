@@ -57,6 +57,7 @@ class NaNGuard(Callback):
                 weights[f"the statistic {name}"] = buffer
         found = not_finite(weights)  # no collective here: other processes may be gone
         if found is not None:
+            record_stop(trainer, f"{found} is not finite")
             raise FloatingPointError(self._sentence(trainer, found))
 
     def _sentence(self, trainer: Trainer, what: str) -> str:

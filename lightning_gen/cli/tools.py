@@ -225,9 +225,9 @@ def reproduce(
         scale: How large: smoke, short or full.
         output: Where the runs go.
         data: Where data sets lie; by default $LIGHTNING_GEN_DATA, else ./data.
-        engine: here (one run after the other), slurm (by submitit) or ray.
-        engine_options: For slurm as submitit takes them, such as {gpus_per_node: 1}; for ray as
-            ray.remote does.
+        engine: here, slurm (by submitit) or ray.
+        engine_options: For here {jobs: 2}, how many runs at a time; for slurm as submitit takes them,
+            such as {gpus_per_node: 1}; for ray as ray.remote does.
         results: Where the table goes, as SUITE.md and SUITE.json.
         dry_run: Only say what would be run and what it costs.
     """

@@ -1,13 +1,14 @@
-"""Where the runs of a suite are made: here, one after the other, or by a cluster's own engine."""
+"""Where the runs of a suite are made: here, one or several at a time, or by a cluster's own engine."""
 
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import import_module
 from typing import Any
 
 from .jobs import Job, run
-from .processes import interruptible
+from .processes import Several, interruptible
 
 Engine = Callable[[Sequence[Job], Mapping[str, Any]], list[str]]
 POLL = 10.0  # seconds between two looks at the jobs of a cluster
@@ -15,19 +16,72 @@ CLUSTER = "slurm"  # submitit's name of it
 
 
 def here(jobs: Sequence[Job], options: Mapping[str, Any]) -> list[str]:
-    """Makes the runs on this machine; what failed, as sentences."""
-    if options:
-        raise ValueError(f"the engine `here` takes no options, got {', '.join(options)}")
-    failed = []
+    """Makes the runs on this machine; what failed, as sentences.
+
+    Arguments:
+        jobs: What is to be run.
+        options: `jobs`, how many runs are made at the same time; by default one.
+    """
+    count = at_once(options)
     with interruptible():
-        for number, job in enumerate(jobs, 1):
-            print(f"\n[{number} of {len(jobs)}] {job.label}", flush=True)
-            try:
-                run(job)
-            except ChildProcessError as error:
-                failed.append(str(error))
-                print(f"error: {error}", file=sys.stderr, flush=True)
+        return one_by_one(jobs) if count == 1 else side_by_side(jobs, count)
+
+
+def at_once(options: Mapping[str, Any]) -> int:
+    """How many runs are made at the same time here."""
+    count = options.get("jobs", 1)
+    if set(options) - {"jobs"} or not isinstance(count, int) or count < 1:
+        raise ValueError(f"the engine `here` takes jobs of at least 1 and no more, got {options}")
+    return count
+
+
+def one_by_one(jobs: Sequence[Job]) -> list[str]:
+    """Makes runs that say in the terminal how far they are."""
+    failed = []
+    for number, job in enumerate(jobs, 1):
+        print(f"\n[{number} of {len(jobs)}] {job.label}", flush=True)
+        try:
+            run(job)
+        except ChildProcessError as error:
+            failed.append(str(error))
+            print(f"error: {error}", file=sys.stderr, flush=True)
     return failed
+
+
+def side_by_side(jobs: Sequence[Job], count: int) -> list[str]:
+    """Makes several runs at the same time, each of which speaks into `log.txt` in its folder."""
+    several, failed = Several(count), []
+    print(f"{count} runs at a time; what they say is in the log.txt of each", flush=True)
+    with ThreadPoolExecutor(count) as pool:
+        waiting = {pool.submit(_quietly, job, several): job for job in jobs}
+        try:
+            for number, done in enumerate(as_completed(waiting), 1):
+                job, error = waiting[done], done.exception()
+                if error is not None and not isinstance(error, ChildProcessError):
+                    raise error
+                minutes = job.note().get("seconds", 0.0) / 60
+                state = "failed" if error else f"done, {minutes:.1f} minutes"
+                print(f"[{number} of {len(jobs)}] {job.label}: {state}", flush=True)
+                if error is not None:
+                    failed.append(str(error))
+                    print(f"error: {error}", file=sys.stderr, flush=True)
+        except (
+            BaseException
+        ):  # a signal, or a run that was stopped: the others save their state too
+            pool.shutdown(wait=False, cancel_futures=True)
+            several.stop()
+            raise
+    return failed
+
+
+def _quietly(job: Job, several: Several) -> None:
+    log = job.folder / "log.txt"
+    try:
+        run(job, lambda arguments: several.call(arguments, log))
+    except ChildProcessError as error:
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:]
+        said = f"{str(error).removesuffix('; its reason is above')}: {''.join(last)}"
+        raise ChildProcessError(f"{said} (see {log})") from error
 
 
 def slurm(jobs: Sequence[Job], options: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lightning_gen.files import write_text
 from lightning_gen.tracking import read_results
 
-from .processes import STOPPED, call, options
+from .processes import STOPPED, Caller, call, options
 from .suite import Row, Scale, Suite
 
 NOTE = "suite.json"
@@ -59,8 +59,15 @@ class Job(NamedTuple):
         return ["test", *place, *([] if self.data is None else [f"--data.root={self.data}"])]
 
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Those of the expected scores that the run has, of its last weights and test images."""
+        """Those of the expected scores that the run has, of its last weights and test images.
+
+        Where it has collapsed, and may, each has no value but the reason.
+        """
         content = read_results(self.folder / "result.json")
+        stopped = content.get("stopped")
+        if self.scale.may_collapse and isinstance(stopped, dict):
+            reason = f"{stopped.get('reason')} at step {stopped.get('step')}"
+            return {name: {"value": None, "protocol": reason} for name in self.scale.expect}
         seen = content.get("budget", {}).get("images_seen")
         found = {}
         for name in self.scale.expect:
@@ -137,8 +144,12 @@ def commands(job: Job) -> Iterator[list[str]]:
         yield job.test()
 
 
-def run(job: Job) -> None:
+def run(job: Job, caller: Caller = call) -> None:
     """Makes a run, or what is missing of it, by processes of its own.
+
+    Arguments:
+        job: Which.
+        caller: Runs a command and gives its exit code.
 
     Raises:
         KeyboardInterrupt: If it was stopped; it has saved its state.
@@ -148,7 +159,7 @@ def run(job: Job) -> None:
     job.jot()  # by what settings, before there is anything
     try:
         for command in commands(job):
-            _call(command, job)
+            _call(command, job, caller)
     finally:
         job.jot(seconds=before + time.monotonic() - start)
     if not job.is_complete():
@@ -156,11 +167,11 @@ def run(job: Job) -> None:
         raise ChildProcessError(f"{job.label}: the run in {job.folder} does not give {missing}")
 
 
-def _call(command: list[str], job: Job) -> None:
-    code = call(command)
+def _call(command: list[str], job: Job, caller: Caller) -> None:
+    code = caller(command)
     if code in STOPPED:
         raise KeyboardInterrupt(f"stopped at {job.label}; the same command goes on")
-    if code:
+    if code and not job.is_complete():  # a run that has collapsed may be complete
         raise ChildProcessError(f"{job.label} ended with exit code {code}; its reason is above")
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from lightning_gen.compare.statistics import Summary, summarise
 from lightning_gen.tracking import read_results
 
+from .cells import FLOOR, TALLY_HEAD, section, table_of, tallies, tally_text
 from .jobs import Job, jobs_of
 from .suite import Suite
 
@@ -98,6 +99,8 @@ def of_present_settings(suite: Suite, found: Found) -> dict[str, Any]:
             run = found.get(scale, {}).get(job.row.slug, {}).get(str(job.seed))
             if run is not None and run.get("recipe") == job.recipe:
                 kept.setdefault(scale, {}).setdefault(job.row.slug, {})[str(job.seed)] = run
+        if suite.matrix is not None and scale in kept and FLOOR in found[scale]:
+            kept[scale][FLOOR] = found[scale][FLOOR]
     return kept
 
 
@@ -166,10 +169,20 @@ def text(outcome: Outcome) -> list[str]:
 HEAD = ["row", "score", "published", "expected", "mean [95 %]", "seeds", "verdict"]
 
 
-def table(every: list[Outcome]) -> str:
-    """The outcomes for a terminal."""
-    lines = [HEAD, *(text(each) for each in every)]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(HEAD))]
+def report(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[str, bool]:
+    """What came out of a scale for a terminal, and whether all of it passes."""
+    if suite.matrix is None:
+        every = outcomes(suite, scale, found)
+        return aligned([HEAD, *map(text, every)]), all(each.verdict == "PASS" for each in every)
+    columns = tallies(suite, scale, found)
+    cells, said = table_of(suite, scale, found), [TALLY_HEAD, *map(tally_text, columns)]
+    passes = all(each.verdict == "PASS" for each in columns)
+    return f"{aligned(cells)}\n\n{aligned(said)}", passes
+
+
+def aligned(lines: list[list[str]]) -> str:
+    """Lines of cells, in columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -191,11 +204,18 @@ def document(suite: Suite, found: Found) -> str:
 
 
 def _section(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    every = outcomes(suite, scale, found)
-    runs = [run for row in found.values() for run in row.values()]
+    runs = [run for name, row in found.items() if name != FLOOR for run in row.values()]
     minutes = sum(run["seconds"] for run in runs) / 60
     lines = [f"## {scale}", "", f"{len(runs)} runs in {minutes:.0f} minutes.", ""]
-    lines += [f"| {' | '.join(HEAD)} |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines += _rows(suite, scale, found) if suite.matrix is None else section(suite, scale, found)
+    for each in sorted({json.dumps(run["environment"]) for run in runs}):
+        lines += ["", ", ".join(f"{k} {v}" for k, v in json.loads(each).items())]
+    return [*lines, ""]
+
+
+def _rows(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    every = outcomes(suite, scale, found)
+    lines = [f"| {' | '.join(HEAD)} |", "| --- | --- | --- | --- | --- | --- | --- |"]
     lines += [f"| {' | '.join(text(each))} |" for each in every]
     sources = dict.fromkeys(f"{e.row}, {e.score}: {e.source}" for e in every if e.source)
     if sources:
@@ -203,7 +223,4 @@ def _section(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -
     if not all(e.comparable for e in every):
         lines += ["", "\\* by another protocol: not to be compared with the numbers beside it."]
     lines += ["", "Measured as:", ""]
-    lines += [f"- {e.row}: `{p}`" for e in every for p in e.protocols]
-    for each in sorted({json.dumps(run["environment"]) for run in runs}):
-        lines += ["", ", ".join(f"{k} {v}" for k, v in json.loads(each).items())]
-    return [*lines, ""]
+    return [*lines, *(f"- {e.row}: `{p}`" for e in every for p in e.protocols)]

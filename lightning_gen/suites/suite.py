@@ -16,15 +16,17 @@ the seeds should lie::
             cost: {minutes: 5, machine: two CPU cores}
             expect: {nll/bound: [93, 98]}
             overrides: {trainer.max_epochs: 28}
+
+Where rows are crossed with columns, `matrix` says how each is stated once.
 """
 
-import math
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+
+from .fields import bounds_of, field, overrides_of, slug_of
+from .matrix import Matrix, expand
 
 
 class Scale(NamedTuple):
@@ -36,6 +38,8 @@ class Scale(NamedTuple):
         machine: On what.
         expect: For each score, the least and the greatest mean that passes.
         overrides: Settings that differ from the config's, by their dotted names.
+        may_collapse: Whether a run that a guard gave up, as for a loss that is no number, is a
+            result: that there is no score.
     """
 
     seeds: tuple[int, ...]
@@ -43,6 +47,7 @@ class Scale(NamedTuple):
     machine: str
     expect: dict[str, tuple[float, float]]
     overrides: dict[str, Any]
+    may_collapse: bool = False
 
 
 class Row(NamedTuple):
@@ -63,7 +68,7 @@ class Row(NamedTuple):
     @property
     def slug(self) -> str:
         """The name as a part of a path."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return slug_of(self.name)
 
 
 class Suite(NamedTuple):
@@ -74,12 +79,14 @@ class Suite(NamedTuple):
         title: Of the table.
         about: What is compared, and how.
         rows: In their order.
+        matrix: Of what rows and columns the rows are the cells, if they are.
     """
 
     name: str
     title: str
     about: str
     rows: list[Row]
+    matrix: Matrix | None = None
 
     @property
     def scales(self) -> list[str]:
@@ -97,26 +104,27 @@ def read_suite(path: Path) -> Suite:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"the suite {path} cannot be read: {error}") from error
-    rows = _get(content, "rows", list, f"the suite {path}")
+    rows, matrix = field(content, "rows", list, f"the suite {path}"), None
     if not rows:
         raise ValueError(f"the suite {path} has no rows")
+    if "columns" in content:
+        rows, matrix = expand(content, f"the suite {path}")
     found = [_row(row, f"row {number} of the suite {path}") for number, row in enumerate(rows, 1)]
     slugs = [row.slug for row in found]
     if len(set(slugs)) < len(slugs):
         raise ValueError(f"two rows of the suite {path} have the same name")
-    return Suite(
-        path.stem, str(content.get("title", path.stem)), str(content.get("about", "")), found
-    )
+    title, about = str(content.get("title", path.stem)), str(content.get("about", ""))
+    return Suite(path.stem, title, about, found, matrix)
 
 
 def _row(content: Any, where: str) -> Row:
-    name = _get(content, "name", str, where)
-    config = Path(_get(content, "config", str, where))
+    name = field(content, "name", str, where)
+    config = Path(field(content, "config", str, where))
     if not config.is_file():
         raise ValueError(
             f"{where} is run by {config}, which is not there; run it from the repository"
         )
-    scales = _get(content, "scales", dict, where)
+    scales = field(content, "scales", dict, where)
     published = content.get("published") or {}
     for score, value in published.items() if isinstance(published, dict) else [("published", None)]:
         if not isinstance(value, dict) or not isinstance(value.get("value"), int | float):
@@ -130,33 +138,18 @@ def _row(content: Any, where: str) -> Row:
 
 
 def _scale(content: Any, where: str) -> Scale:
-    cost = _get(content, "cost", dict, where)
-    expect = {}
-    for score, bounds in _get(content, "expect", dict, where).items():
-        numbers = [bounds] if not isinstance(bounds, list) else bounds
-        if len(numbers) != 2 or not all(isinstance(each, int | float) for each in numbers):
-            raise ValueError(f"{where} should expect {score} in [low, high], got {bounds}")
-        expect[score] = (float(numbers[0]), float(numbers[1]))
-        if not expect[score][0] < expect[score][1] or math.isnan(sum(expect[score])):
-            raise ValueError(f"{where} expects {score} in {bounds}, in which nothing lies")
-    seeds = tuple(_get(content, "seeds", list, where))
+    cost = field(content, "cost", dict, where)
+    expect = {
+        score: bounds_of(bounds, score, where)
+        for score, bounds in field(content, "expect", dict, where).items()
+    }
+    seeds = tuple(field(content, "seeds", list, where))
     whole = all(isinstance(seed, int) for seed in seeds)
     if not seeds or not whole or len(set(seeds)) < len(seeds):
         raise ValueError(
             f"{where} should have different seeds, such as [0, 1, 2], got {list(seeds)}"
         )
-    minutes = float(_get(cost, "minutes", int | float, f"the cost of {where}"))
-    machine = _get(cost, "machine", str, f"the cost of {where}")
-    overrides = content.get("overrides") or {}
-    if not isinstance(overrides, dict):
-        raise ValueError(f"{where} should have overrides by their dotted names, got {overrides}")
-    return Scale(seeds, minutes, machine, expect, overrides)
-
-
-def _get(content: Any, key: str, kind: Any, where: str) -> Any:
-    value = content.get(key) if isinstance(content, Mapping) else None
-    if not isinstance(value, kind):
-        raise ValueError(
-            f"{where} lacks {key}, or has something else there; see docs/reproducing.md"
-        )
-    return value
+    minutes = float(field(cost, "minutes", int | float, f"the cost of {where}"))
+    machine = field(cost, "machine", str, f"the cost of {where}")
+    collapses = bool(content.get("may_collapse", False))
+    return Scale(seeds, minutes, machine, expect, overrides_of(content, where), collapses)

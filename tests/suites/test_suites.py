@@ -236,9 +236,8 @@ def test_suites_of_the_repository_say_all(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     suite = read_suite(path)
     assert suite.scales == ["smoke", "short", "full"]
-    for each in suite.rows:
-        for scores in (each.scales["short"].expect, each.scales["full"].expect):
-            assert set(each.published) == set(scores)
+    for each in suite.rows if suite.matrix is None else []:
+        assert set(each.published) == set(each.scales["full"].expect)
         assert all("https://" in published["source"] for published in each.published.values())
 
 
