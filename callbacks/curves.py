@@ -31,6 +31,7 @@ COLOURS = [
 SHARPER = 2  # drawn so many times larger, then reduced: Pillow's lines are jagged
 TOGETHER = {"accuracy_real": "accuracy", "accuracy_fake": "accuracy"}  # terms in one panel
 APART = {"step", "epoch", "images_seen", "images_per_second", "waiting_share", "peak_memory_gb"}
+SCORES = ("fid", "kid", "nll", "bpd", "modes", "quality", "mode_kl", "accuracy")
 
 
 class Curves(Callback):
@@ -67,11 +68,9 @@ def panels(curves: Mapping[str, Points]) -> dict[str, dict[str, Points]]:
     grouped: dict[str, dict[str, Points]] = defaultdict(dict)
     for key, points in sorted(curves.items()):
         first, _, last = key.partition("/")
-        score = first in ("fid", "kid", "nll", "bpd")
+        score = first in SCORES
         grouped[first if score or not last else TOGETHER.get(last, last)][key] = points
-    order = sorted(
-        grouped, key=lambda name: (name not in ("fid", "kid", "nll", "bpd"), name != "loss", name)
-    )
+    order = sorted(grouped, key=lambda name: (name not in SCORES, name != "loss", name))
     return {name: grouped[name] for name in order}
 
 

@@ -38,6 +38,11 @@ class SampleGrid(Periodic):
             raise ValueError(f"rows and columns must be at least 1, got {rows} and {columns}")
         self.rows, self.columns = rows, columns
 
+    def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
+        super().setup(trainer, model, stage)
+        if self._active and tuple(getattr(model, "shape", ()))[1:] == (1, 1):
+            raise ValueError("SampleGrid draws images, not points; take PointsPicture")
+
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         if not trainer.is_global_zero:
             return

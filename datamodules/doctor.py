@@ -24,6 +24,8 @@ def examine(data: ImageData, folder: Path) -> dict[str, Any]:
 
     The result is what report.json holds.
     """
+    if data.shape[1:] == (1, 1):
+        raise ValueError(f"{data.name} has points, not images; PointsPicture draws them")
     data.prepare_data()
     splits = data.splits  # read first: only then is it known from which source
     report: dict[str, Any] = {

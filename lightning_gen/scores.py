@@ -2,8 +2,20 @@
 
 import re
 
-LOWER = ("fid", "fid_inf", "kid", "nll", "bpd", "lpips", "sampling")
-HIGHER = ("is", "is_all", "precision", "recall", "density", "coverage", "psnr", "ssim", "accuracy")
+LOWER = ("fid", "fid_inf", "kid", "nll", "bpd", "lpips", "sampling", "mode_kl")
+HIGHER = (
+    "is",
+    "is_all",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "psnr",
+    "ssim",
+    "accuracy",
+    "modes",
+    "quality",
+)
 
 
 def family(key: str) -> str:

@@ -65,7 +65,7 @@ def data(
     """Examines a data set: counts, sizes, modes, a contact sheet, duplicates, leakage.
 
     Args:
-        name: The data set: digits, mnist, fashion_mnist, binarized_mnist, usps, cifar10, cifar100, celeba, lsun, or folder.
+        name: The data set: digits, mnist, fashion_mnist, binarized_mnist, stacked_mnist, usps, cifar10, cifar100, celeba, lsun, or folder.
         root: Where data sets lie, by default $LIGHTNING_GEN_DATA, else ./data; for `folder` the folder of images.
         size: Height and width to serve, where the data set has a choice.
         on_corrupt: Whether to stop at an image that cannot be decoded, or to skip and list all such.
@@ -116,6 +116,7 @@ def sample(
 
     import lightning_gen._torchvision  # noqa: F401
     from callbacks.images import check_suffix, save_grid
+    from callbacks.points_picture import save_points
     from lightning_gen.capabilities import Sampler
     from lightning_gen.files import make_folder
     from lightning_gen.metrics import PlacedNoise
@@ -139,7 +140,8 @@ def sample(
         noise = PlacedNoise((seed, "sample"), places, model.device)
         labels = places.to(model.device) % classes if classes else None
         parts.append(model.sample(len(places), labels, noise).cpu())
-    save_grid(torch.cat(parts), output)
+    save = save_points if cast(tuple[int, ...], model.shape) == (2, 1, 1) else save_grid
+    save(torch.cat(parts), output)
     print(f"samples      {output}")
 
 
