@@ -16,6 +16,7 @@ MODULES = {
     "files",
     "checkpoints",
     "scores",
+    "settings",
     "secrets",
     "stopping",
     "_torchvision",

@@ -5,28 +5,14 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-TRAINER = (
-    "precision",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "sync_batchnorm",
-)
-FREE = {  # of the data: where it is, and how it is fetched
-    "root",
-    "num_workers",
-    "eval_batch_size",
-    "download",
-    "in_memory",
-    "on_corrupt",
-}
+from lightning_gen.settings import EACH_STEP, FETCHING
 
 
 def recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a resolved configuration that the weights are a function of."""
     data = dict(config["data"])
-    data["init_args"] = {k: v for k, v in data.get("init_args", {}).items() if k not in FREE}
-    trainer = {key: config["trainer"].get(key) for key in TRAINER}
+    data["init_args"] = {k: v for k, v in data.get("init_args", {}).items() if k not in FETCHING}
+    trainer = {key: config["trainer"].get(key) for key in EACH_STEP}
     parts = {"model": config["model"], "data": data, "trainer": trainer}
     return {"seed_everything": config["seed_everything"], **parts}
 

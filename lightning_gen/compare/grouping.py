@@ -8,16 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..settings import EACH_STEP, EXECUTION, FETCHING, HOW_LONG
 from .runs import Run
 
-TRAINER = {  # its settings that make another model of it
-    *("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps", "precision"),
-    *("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
-    *("sync_batchnorm", "limit_train_batches", "overfit_batches"),
-}
+TRAINER = {*EACH_STEP, *HOW_LONG}  # its settings that make another model of it
 ELSEWHERE = {  # settings of data and model that do not
-    *("data.root", "data.num_workers", "data.download", "data.seed", "data.eval_batch_size"),
-    *("data.in_memory", "model.compile_networks", "model.channels_last"),
+    "data.seed",
+    *(f"data.{name}" for name in FETCHING),
+    *(f"model.{name}" for name in EXECUTION),
 }
 MOST = 4  # settings in a name
 _ROLE = re.compile(r"(Generator|Discriminator|Critic|Encoder|Decoder|Network|Stack)$")
