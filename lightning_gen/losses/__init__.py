@@ -18,6 +18,7 @@ from .energies import equilibrium as equilibrium
 from .energies import next_balance as next_balance
 from .energies import next_margin as next_margin
 from .energies import pulling_away as pulling_away
+from .examination import examine as examine
 from .information import categorical_information as categorical_information
 from .information import gaussian_information as gaussian_information
 from .likelihood import bernoulli_nll as bernoulli_nll

@@ -21,8 +21,8 @@ from lightning_gen.models.gans import (
     SemiSupervisedGAN,
 )
 from lightning_gen.models.gans.began import Equilibrium
-from lightning_gen.models.gans.improved import History
 from lightning_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lightning_gen.nn.history import History
 from lightning_gen.nn.roles import Discriminator
 from lightning_gen.randomness import Noise
 from tests.game import TinyAutoencoder, TinyCritic, TinyData, TinyGenerator, fit, trainer

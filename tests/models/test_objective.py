@@ -14,11 +14,11 @@ from torch.optim import SGD
 
 from lightning_gen import losses
 from lightning_gen.cli import main
-from lightning_gen.losses import objectives
+from lightning_gen.losses import examine, objectives
 from lightning_gen.models.adversarial import Batch
 from lightning_gen.models.gans import GAN, LSGAN
 from lightning_gen.models.gans.loss_sensitive import LossSensitiveGAN
-from lightning_gen.models.gans.objective import ObjectiveGAN, examine
+from lightning_gen.models.gans.objective import ObjectiveGAN
 from lightning_gen.nn.roles import Discriminator
 from lightning_gen.randomness import Noise
 from tests.game import TinyCritic, TinyData, TinyGenerator, fit, trainer, two_processes

@@ -11,10 +11,10 @@ References:
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ... import losses
+from ...nn.codes import Codes
 from ...nn.heads import Head
 from ...randomness import Noise
 from ..adversarial import Batch, Player, Terms
@@ -57,21 +57,13 @@ class InfoGAN(LatentGAN):
     ) -> None:
         super().__init__(**kwargs)
         self.share_fakes = False  # their codes would not be known
-        size = sum(categorical) + continuous
-        if not 0 < size <= self.generator.latent_size:
-            raise ValueError(
-                f"the codes need 1 to {self.generator.latent_size} of the generator's latents, "
-                f"but categorical {list(categorical)} and continuous {continuous} need {size}"
-            )
-        if any(values < 2 for values in categorical) or continuous < 0:
-            raise ValueError("categorical codes need 2 or more values, continuous 0 or more codes")
+        self.codes = Codes(tuple(categorical), continuous)
+        self.codes.check(self.generator.latent_size)
         if recogniser_owner not in ("discriminator", "generator"):
             raise ValueError(f"recogniser_owner must be a player, got {recogniser_owner}")
-        self.categorical, self.continuous = tuple(categorical), continuous
-        self.categorical_weight = categorical_weight
-        self.continuous_weight = continuous_weight
+        self.weights = {"categorical": categorical_weight, "continuous": continuous_weight}
         self.recogniser_owner, self.learn_spread = recogniser_owner, learn_spread
-        outputs = sum(categorical) + (2 if learn_spread else 1) * continuous
+        outputs = self.codes.size + learn_spread * continuous
         self.recogniser = Head(self.discriminator.feature_size, hidden, outputs)
 
     def players(self) -> list[Player]:
@@ -85,14 +77,7 @@ class InfoGAN(LatentGAN):
     def latent(self, n: int, noise: Noise | None = None) -> Tensor:
         """Draws `n` latents, (n, latent_size): codes, then noise."""
         noise = self.noise_for(n, noise)
-        z, codes = super().latent(n, noise), noise.spawn("codes")
-        values = [codes.integers(size) for size in self.categorical]
-        drawn = [
-            F.one_hot(value, size) for value, size in zip(values, self.categorical, strict=True)
-        ]
-        drawn.append(codes.uniform(self.continuous) * 2 - 1)
-        rest = sum(self.categorical) + self.continuous
-        return torch.cat([*(part.to(z) for part in drawn), z[:, rest:]], 1)
+        return self.codes.put(super().latent(n, noise), noise.spawn("codes"))
 
     def discriminator_loss(self, batch: Batch) -> Terms:
         real, (fake, information) = self.judge(batch.images, batch), self._recognise(batch)
@@ -117,57 +102,27 @@ class InfoGAN(LatentGAN):
         """What is read off images: log-probabilities of each categorical code, (B, K), and the
         means of the continuous codes, (B, A)."""
         with evaluating(self.discriminator) as network, evaluating(self.recogniser) as recogniser:
-            logits, means, _ = self._read(recogniser(network.features(x)))
+            logits, means, _ = self.codes.split(recogniser(network.features(x)))
         return [each.log_softmax(1) for each in logits], means
 
     def traversals(self, rows: int, columns: int, noise: Noise) -> dict[str, Tensor]:
-        """For each code latents (rows, columns, D) that differ along a row in that code alone.
-
-        A categorical code takes all its values, whatever `columns`; a continuous one goes from -2
-        to 2, twice as far as in training.
-        """
-        z, ways, start = self.latent(rows, noise), {}, 0
-        for i, size in enumerate(self.categorical):
-            way = z[:, None].repeat(1, size, 1)
-            way[:, :, start : start + size] = torch.eye(size).to(z)
-            ways[f"categorical{i}"], start = way, start + size
-        for i in range(self.continuous):
-            way = z[:, None].repeat(1, columns, 1)
-            way[:, :, start + i] = torch.linspace(-2, 2, columns).to(z)
-            ways[f"continuous{i}"] = way
-        return ways
+        """For each code latents (rows, columns, D) that differ along a row in that code alone."""
+        return self.codes.traversals(self.latent(rows, noise), columns)
 
     def _recognise(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits of generated images, and how many nats about their codes they betray."""
         z = self.latent(len(batch), batch.noise)
         features = self.discriminator.features(self.imagine(z, batch.labels))
-        logits, means, log_variances = self._read(self.recogniser(features))
-        *categorical, continuous, _ = z.split(self._parts(z.shape[1]), 1)
-        information = {}
-        if categorical:
-            parts = [
-                losses.categorical_information(read, code.argmax(1))
-                for read, code in zip(logits, categorical, strict=True)
-            ]
-            information["categorical"] = torch.stack(parts).sum()
-        if self.continuous:
-            information["continuous"] = losses.gaussian_information(
-                means, log_variances, continuous
-            )
+        logits, means, log_variances = self.codes.split(self.recogniser(features))
+        categorical, continuous, _ = self.codes.split(z)
+        if not self.learn_spread:
+            log_variances = torch.zeros_like(means)
+        nats = map(losses.categorical_information, logits, categorical)
+        information = {
+            "categorical": sum(nats, z.new_zeros(())),
+            "continuous": losses.gaussian_information(means, log_variances, continuous),
+        }
         return self.discriminator.head(features), information
 
     def _weighed(self, information: dict[str, Tensor]) -> Tensor:
-        weights = {"categorical": self.categorical_weight, "continuous": self.continuous_weight}
-        return torch.stack([weights[name] * nats for name, nats in information.items()]).sum()
-
-    def _parts(self, total: int) -> list[int]:
-        """How `total` numbers are shared out: each categorical code, the continuous ones, the rest."""
-        known = [*self.categorical, self.continuous]
-        return [*known, total - sum(known)]
-
-    def _read(self, outputs: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        """The logits of the categorical codes, the means and log-variances of the continuous."""
-        *logits, means, log_variances = outputs.split(self._parts(outputs.shape[1]), 1)
-        if not self.learn_spread:
-            log_variances = torch.zeros_like(means)
-        return tuple(logits), means, log_variances
+        return torch.stack([self.weights[name] * nats for name, nats in information.items()]).sum()

@@ -27,7 +27,7 @@ from ..adversarial import Batch, Terms
 from ..base import evaluating
 from .base import LatentGAN, mixes_images
 
-# It returns `losses.Losses`; were that said here, `--help` would offer it as a class to choose.
+# A function that returns `losses.Losses`; were that said, `--help` would offer it as a class.
 Objective = Callable[[Tensor, Tensor], Any]
 
 
@@ -68,7 +68,7 @@ class ObjectiveGAN(LatentGAN):
                 "compile_networks false"
             )
         self.objective, self.r1_weight, self.r1_every = objective, r1_weight, r1_every
-        self._reads_real, self._compares = examine(objective)
+        self._reads_real, self._compares = losses.examine(objective)
         if self._compares and self.micro_batches > 1:
             raise ValueError(
                 "the objective compares the images of a batch, so it has another gradient in "
@@ -107,44 +107,3 @@ class ObjectiveGAN(LatentGAN):
         """The penalty as it is logged: without dropout or anything else that moves on."""
         with evaluating(self.discriminator):
             return self._penalty(batch)
-
-
-def examine(objective: Objective) -> tuple[bool, bool]:
-    """Plays an objective once, on a few logits.
-
-    Returns:
-        Whether the generator's loss depends on the logits of real images, and whether a loss
-        compares the images of a batch, so that it is not the mean of those of the batch's parts.
-
-    Raises:
-        ValueError: If it is no objective of logits (B,).
-    """
-    name = getattr(objective, "__name__", type(objective).__name__)
-    real, fake = torch.tensor([[-1.5, 0.3, 0.6, 2.0], [-2.0, -0.4, 0.1, 1.0]], dtype=torch.double)
-    real.requires_grad_(), fake.requires_grad_()
-    with torch.enable_grad():
-        try:
-            whole, first, second = (
-                losses.Losses(*objective(real[part], fake[part]))
-                for part in (slice(None), slice(2), slice(2, None))
-            )
-            of_critic = gradients(whole.discriminator, real, fake)
-            of_generator = gradients(whole.generator, real, fake)
-        except (TypeError, ValueError, RuntimeError, IndexError) as error:
-            raise ValueError(
-                f"objective must map logits (B,) of real and of generated images to the losses of "
-                f"the discriminator and of the generator, and {name} does not: {error}"
-            ) from error
-    if any(slope is None for slope in (*of_critic, of_generator[1])):
-        raise ValueError(
-            f"the discriminator's loss must depend on both kinds of logits and the generator's on "
-            f"those of its images; those of {name} do not"
-        )
-    parts = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
-    compares = not all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))
-    return of_generator[0] is not None, compares
-
-
-def gradients(loss: Tensor, *logits: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients of a scalar; None where it does not depend on the logits."""
-    return torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True)
