@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 BENCHMARKS = {
     "step": "a training step of ours over the same algorithm in a bare loop",
+    "likelihood": "a step of a network of pixels of ours over the same one in a bare loop",
     "textbook": "a step of the GAN of Lightning's documentation over ours",
     "data": "batches of MNIST per second: ours over torchvision's class in a DataLoader",
     "startup": "run.py's answers over importing torch",
     "ema": "averaging weights by a loop over state_dict over our averaging",
+    "sampling": "the naive sampler of networks of pixels over the one that keeps what it computed",
     "penalty": "a critic's step with a gradient penalty over one without",
     "processes": "a step of two processes that stay equal over one of two that do not",
     "checkpoints": "writing and reading a checkpoint of 200 MB over plain torch.save and torch.load",

@@ -24,7 +24,7 @@ from benchmarks.__main__ import BENCHMARKS
 from benchmarks.loops import BareGAN, PlainGAN, go_through, our_fit, random_batches
 from benchmarks.timing import Variant, interleave, ratio
 from lightning_gen.models.autoencoders.vae import VAE
-from lightning_gen.models.autoregressive.gated_pixelcnn import GatedPixelCNN
+from lightning_gen.models.autoregressive.pixel_model import PixelModel
 from lightning_gen.models.distributions import DiscretizedLogistic
 from lightning_gen.models.gans.gan import GAN
 from lightning_gen.models.gans.lsgan import LSGAN
@@ -121,7 +121,7 @@ MODELS = {
     "VAE": lambda: VAE(
         MLPEncoder(SHAPE, 4, (8,)), MLPDecoder(SHAPE, 4, (8,), outputs=2), DiscretizedLogistic()
     ),
-    "GatedPixelCNN": lambda: GatedPixelCNN(
+    "PixelModel": lambda: PixelModel(
         GatedCausalStack(width=4, depth=1, first_kernel=3, head=4), SHAPE
     ),
 }

@@ -24,9 +24,13 @@ from .information import gaussian_information as gaussian_information
 from .likelihood import bernoulli_nll as bernoulli_nll
 from .likelihood import bits_per_dim as bits_per_dim
 from .likelihood import categorical_nll as categorical_nll
+from .likelihood import discretized_logistic_log_mass as discretized_logistic_log_mass
 from .likelihood import discretized_logistic_nll as discretized_logistic_nll
 from .likelihood import gaussian_kl as gaussian_kl
 from .likelihood import gaussian_nll as gaussian_nll
+from .likelihood import mixture_nll as mixture_nll
+from .likelihood import orderless_nll as orderless_nll
+from .likelihood import standard_logistic_nll as standard_logistic_nll
 from .likelihood import standard_normal_nll as standard_normal_nll
 from .objectives import Losses as Losses
 from .objectives import b_gan as b_gan

@@ -33,6 +33,11 @@ def standard_normal_nll(x: Tensor) -> Tensor:
     return 0.5 * _sum(wide(x).square() + log(2 * pi))
 
 
+def standard_logistic_nll(x: Tensor) -> Tensor:
+    """Of real values (B, ...) under the logistic distribution of location 0 and scale 1, a density."""
+    return _sum(F.softplus(wide(x)) + F.softplus(-wide(x)))
+
+
 def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
     """The divergence of N(mean, exp(log_var)) from N(0, 1). Shapes (B, ...)."""
     mean, log_var = wide(mean), wide(log_var)
@@ -43,7 +48,14 @@ def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
 def discretized_logistic_nll(
     mean: Tensor, log_scale: Tensor, x: Tensor, levels: int = 256
 ) -> Tensor:
-    r"""Of images x in [-1, 1] under a logistic distribution that is cut into bins, one per level.
+    """Of images x under the masses of `discretized_logistic_log_mass`. Shapes (B, ...)."""
+    return -_sum(discretized_logistic_log_mass(mean, log_scale, x, levels))
+
+
+def discretized_logistic_log_mass(
+    mean: Tensor, log_scale: Tensor, x: Tensor, levels: int = 256
+) -> Tensor:
+    r"""Of values x in [-1, 1] under a logistic distribution that is cut into bins, one per level.
 
     The bins at the edges reach to infinity, so the levels' probabilities sum to one. Between,
     with a and b the edges of the bin in units of the scale,
@@ -57,9 +69,9 @@ def discretized_logistic_nll(
         | https://arxiv.org/abs/1701.05517
 
     Arguments:
-        mean: Locations, in [-1, 1] where they are sensible, (B, ...).
-        log_scale: Logarithms of the scales, (B, ...).
-        x: Images at `levels` equidistant values in [-1, 1], (B, ...).
+        mean: Locations, in [-1, 1] where they are sensible.
+        log_scale: Logarithms of the scales.
+        x: Values among `levels` equidistant ones in [-1, 1]. The three broadcast.
         levels: How many values there are.
     """
     mean, log_scale, x = wide(mean), wide(log_scale), wide(x)
@@ -69,12 +81,41 @@ def discretized_logistic_nll(
     log_p = torch.where(highest, zero, F.logsigmoid(inverse * (x - mean + half)))
     log_p = log_p + torch.where(lowest, zero, F.logsigmoid(-inverse * (x - mean - half)))
     width = (-torch.expm1(-2 * half * inverse)).log()
-    return -_sum(log_p + torch.where(lowest | highest, zero, width))
+    return log_p + torch.where(lowest | highest, zero, width)
 
 
 def categorical_nll(logits: Tensor, levels: Tensor) -> Tensor:
     """Of integer levels (B, ...), given logits (B, K, ...)."""
     return _sum(F.cross_entropy(wide(logits), levels.long(), reduction="none"))
+
+
+def orderless_nll(logits: Tensor, levels: Tensor, known: Tensor) -> Tensor:
+    r"""An estimate of the mean over all orders of :math:`-\log p(x)`, from one mask.
+
+    If an order is drawn uniformly, and a number d < D, and the first d values of the order are
+    `known`, then the others' costs, times D / (D - d), have that mean.
+
+    References:
+        | A Deep and Tractable Density Estimator (Uria et al., 2014), Equation 5
+        | https://arxiv.org/abs/1310.1757
+
+    Arguments:
+        logits: Of each value given the known ones, (B, K, ...).
+        levels: Integers (B, ...).
+        known: Which were given, (B, ...), bool; not all of them.
+    """
+    costs = F.cross_entropy(wide(logits), levels.long(), reduction="none")
+    unknown = ~known.flatten(1)
+    share = unknown.sum(1) / unknown.shape[1]
+    return (costs.flatten(1) * unknown).sum(1) / share
+
+
+def mixture_nll(nll: Tensor) -> Tensor:
+    """Of the even mixture of K distributions that each give an image `nll`, (K, B), in nats (B,).
+
+    A mean of their logits, or of their conditionals, would be no distribution of images.
+    """
+    return log(len(nll)) - (-nll).logsumexp(0)
 
 
 def _sum(x: Tensor) -> Tensor:

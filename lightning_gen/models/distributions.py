@@ -5,14 +5,14 @@ discrete image, so that their likelihoods compare.
 """
 
 from abc import ABC, abstractmethod
-from math import isfinite, log
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from .. import losses
-from ..levels import from_levels, to_levels
 from ..randomness import Noise
+from .quantised import at_levels, dequantise, discrete_nll
 
 
 class Distribution(ABC):
@@ -95,7 +95,7 @@ class DiscretizedLogistic(Distribution):
     def sample(self, parameters: Tensor, noise: Noise) -> Tensor:
         location, log_scale = self._split(parameters)
         u = noise.uniform(*location.shape[1:]).to(location)
-        return _at_levels(location + log_scale.exp() * torch.logit(u))
+        return at_levels(location + log_scale.exp() * torch.logit(u))
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         location, log_scale = parameters.unbind(1)
@@ -115,7 +115,6 @@ class Gaussian(Distribution):
 
     parameters = 2
     dequantisation = "uniform"
-    bin_width = 2 / 255
 
     def __init__(self, log_var_range: tuple[float, float] = (-10.0, 10.0)) -> None:
         low, high = log_var_range
@@ -124,24 +123,19 @@ class Gaussian(Distribution):
         self.log_var_range = log_var_range
 
     def targets(self, x: Tensor, noise: Noise) -> Tensor:
-        u = noise.spawn("dequantise").uniform(*x.shape[1:])
-        return x + (u.to(x) - 0.5) * self.bin_width
+        return dequantise(x, noise)
 
     def nll(self, parameters: Tensor, targets: Tensor) -> Tensor:
         density = losses.gaussian_nll(*self._split(parameters), targets)
-        return density - targets[0].numel() * log(self.bin_width)
+        return discrete_nll(density, targets[0].numel())
 
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters[:, 0].clamp(-1, 1)
 
     def sample(self, parameters: Tensor, noise: Noise) -> Tensor:
         mean, log_var = self._split(parameters)
-        return _at_levels(mean + (log_var / 2).exp() * noise.normal(*mean.shape[1:]).to(mean))
+        return at_levels(mean + (log_var / 2).exp() * noise.normal(*mean.shape[1:]).to(mean))
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_var = parameters.unbind(1)
         return mean, log_var.clamp(*self.log_var_range)
-
-
-def _at_levels(x: Tensor) -> Tensor:
-    return from_levels(to_levels(x), dtype=x.dtype)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .incremental import LeftRow, RowsAbove, Steps, by_column, matrix
+
 
 class GatedActivation(nn.Module):
     """tanh(a) * sigmoid(b) with a, b the two halves of the channels."""
@@ -42,15 +44,64 @@ class RowCausalConv2d(nn.Conv2d):
     ) -> None:
         super().__init__(in_channels, out_channels, (1, reach + 1))
         self.reach = reach
-        seen = torch.arange(in_channels) % colors
-        predicted = (torch.arange(out_channels) % colors)[:, None]
         mask = torch.ones_like(self.weight)
-        mask[..., -1] = (seen < predicted if strict else seen <= predicted)[..., None]
+        mask[..., -1] = color_mask(in_channels, out_channels, colors, strict)[..., None]
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (self.reach, 0, 0, 0))
         return F.conv2d(x, self.weight * self.mask, self.bias)
+
+    def steps(self, x: Tensor) -> "RowSteps":
+        assert self.bias is not None
+        return RowSteps(x, self.weight * self.mask, self.bias)
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A convolution over all before the pixel that a square around it holds: masks A and B.
+
+    Stacks of it have a blind spot: of the row above, nothing further right than the first layer's
+    reach is ever seen (van den Oord et al., 2016, Figure 1).
+
+    Arguments:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        reach: How many pixels up and to the sides it sees.
+        colors: C of the images.
+        strict: Hide the pixel's own colour too (mask A); see `RowCausalConv2d`.
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        reach: int = 1,
+        colors: int = 1,
+        strict: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, (reach + 1, 2 * reach + 1))
+        self.reach = reach
+        mask = torch.ones_like(self.weight)
+        mask[:, :, -1, reach] = color_mask(in_channels, out_channels, colors, strict)
+        mask[:, :, -1, reach + 1 :] = 0
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (self.reach, self.reach, self.reach, 0))
+        return F.conv2d(x, self.weight * self.mask, self.bias)
+
+    def steps(self, x: Tensor) -> "MaskedSteps":
+        assert self.bias is not None
+        return MaskedSteps(x, self.weight * self.mask, self.bias)
+
+
+def color_mask(in_channels: int, out_channels: int, colors: int, strict: bool) -> Tensor:
+    """Which features of a pixel may see which, (out_channels, in_channels), True where they may."""
+    seen = torch.arange(in_channels) % colors
+    predicted = (torch.arange(out_channels) % colors)[:, None]
+    return seen < predicted if strict else seen <= predicted
 
 
 class AboveConv2d(nn.Conv2d):
@@ -119,3 +170,90 @@ class GatedCausalLayer(nn.Module):
         out = self.out(self.gate(before))
         # The first layer's input is the pixel to predict, so there is no residual.
         return self.gate(above), out if self.first else h + out
+
+    def steps(self, x: Tensor, labels: Tensor | None = None) -> "GatedSteps":
+        """Its way through images like `x` (B, C, H, W), of classes `labels` (B,)."""
+        return GatedSteps(self, x, labels)
+
+
+class RowSteps(Steps):
+    """A `RowCausalConv2d` keeps its inputs of the row so far.
+
+    Arguments:
+        x: Images (B, C, H, W) like those to come.
+        weight: Masked, (O, F, 1, reach + 1).
+        bias: What is added to each pixel, (O,) or (B, O), unless `pixel` is told otherwise.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor, bias: Tensor) -> None:
+        features, _, size = weight.shape[1:]
+        self.past = LeftRow(x, features, size - 1)
+        self.columns, self.bias = matrix(weight), bias
+
+    def pixel(self, column: int, x: Tensor) -> Tensor:
+        return self.add_to(self.bias, column, x)
+
+    def add_to(self, bias: Tensor, column: int, x: Tensor) -> Tensor:
+        """As `pixel`, with another bias."""
+        if self.past.reach == 0:
+            return torch.addmm(bias, x, self.columns)
+        self.past.put(column, x)
+        return torch.addmm(bias, self.past.window(column), self.columns)
+
+    def keep(self, column: int, x: Tensor) -> None:
+        self.past.put(column, x)
+
+
+class MaskedSteps(RowSteps):
+    """A `MaskedConv2d` also keeps the rows above that it sees, and what this row gets of them."""
+
+    def __init__(self, x: Tensor, weight: Tensor, bias: Tensor) -> None:
+        reach = weight.shape[2] - 1
+        super().__init__(x, weight[:, :, -1:, : reach + 1], bias)
+        self.above = RowsAbove(x, weight[:, :, :-1], bias)
+        self.gets = bias.expand(x.shape[3], len(x), -1)
+        self.begun = False
+
+    def row(self) -> None:
+        if self.begun:
+            self.gets = by_column(self.above.push(self.past.row()))
+        self.begun = True
+
+    def pixel(self, column: int, x: Tensor) -> Tensor:
+        return self.add_to(self.gets[column], column, x)
+
+
+class GatedSteps:
+    """A `GatedCausalLayer` computes its vertical stack once a row, when the row above is finished.
+
+    Arguments:
+        layer: The layer.
+        x: Images (B, C, H, W) like those to come.
+        labels: Their classes (B,), if the layer has any.
+    """
+
+    def __init__(self, layer: GatedCausalLayer, x: Tensor, labels: Tensor | None) -> None:
+        self.layer = layer
+        self.rows = RowsAbove(x, layer.vertical.weight, layer.vertical.bias)
+        self.before, self.out = layer.horizontal.steps(x), layer.out.steps(x)
+        self.for_above, self.for_before = x.new_zeros(()), self.before.bias[:, None]
+        if layer.shift is not None:
+            self.for_above, for_before = layer.shift(labels)[..., None].chunk(2, dim=1)
+            self.for_before = self.for_before + for_before
+        self.gets = self._link(x.new_zeros(len(x), layer.link.in_channels, x.shape[3]))
+
+    def row(self, v: Tensor) -> Tensor:
+        """Maps the finished row above of the vertical stack (B, F, W) to that of the next layer."""
+        above = self.rows.push(v) + self.for_above
+        self.gets = self._link(above)
+        return self.layer.gate(above)
+
+    def pixel(self, column: int, h: Tensor) -> Tensor:
+        """Maps the horizontal stack at a pixel (B, F) to that of the next layer."""
+        before = self.before.add_to(self.gets[column], column, h)
+        out = self.out.pixel(column, self.layer.gate(before))
+        return out if self.layer.first else h + out
+
+    def _link(self, above: Tensor) -> Tensor:
+        link = self.layer.link
+        return by_column(F.conv1d(above, link.weight[:, :, 0], link.bias) + self.for_before)

@@ -1,8 +1,13 @@
 """The roles that a network can play in a model. Configs and `--help` list their subclasses."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from torch import Tensor, nn
+
+from .incremental import CroppedWalk, Walk
+from .places import Places
 
 
 class Generator(nn.Module, ABC):
@@ -90,13 +95,110 @@ class PixelNetwork(nn.Module, ABC):
     """Maps images to a distribution over each sub-pixel, given those before it.
 
     The order is by rows from the top left, and R, G, B within a pixel. An image that is cut below
-    a row has the same logits above the cut.
+    a row has the same outputs above the cut.
     """
 
     channels: int
-    levels: int
+    levels: int  # how many values a sub-pixel can have
+    outputs: int  # numbers for each sub-pixel, or for each pixel where `colors` is 1
+    colors: int  # C if each colour sees those before it in its pixel, 1 if it sees none
     num_classes: int | None
 
     @abstractmethod
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Maps images (B, C, H, W), and labels (B,) if it has classes, to (B, levels, C, H, W)."""
+        """Maps images (B, C, H, W), and labels (B,) if it has classes, to numbers.
+
+        Their shape is (B, outputs, colors, H, W).
+        """
+
+    def walk(self, x: Tensor, labels: Tensor | None = None) -> Walk:
+        """Goes through images (B, C, H, W) that are being filled in, pixel by pixel.
+
+        By default each sub-pixel costs a whole `forward` of the rows down to its own.
+        """
+        # Not compiled, as each height would be compiled anew.
+        return CroppedWalk(lambda rows: self.forward(rows, labels), x)
+
+
+class OrderedNetwork(nn.Module, ABC):
+    """Maps images to a distribution over each sub-pixel, given those before it in one of K orders.
+
+    Sub-pixels are counted by rows from the top left, and R, G, B within a pixel.
+    """
+
+    shape: tuple[int, int, int]
+    levels: int  # how many values a sub-pixel can have
+    orders: Tensor  # (K, D): which sub-pixel stands at each place
+
+    @abstractmethod
+    def along(self, x: Tensor, order: int) -> Tensor:
+        """Maps images (B, C, H, W) to logits (B, levels, C, H, W)."""
+
+    @abstractmethod
+    def begin(self, x: Tensor, order: int) -> Places:
+        """Its way along an order, of as many images as there are in `x`.
+
+        It is shown sub-pixels in [0, 1] and gives logits (B, levels - 1), of all levels but the
+        lowest, whose logit is 0.
+        """
+
+
+class OrderlessNetwork(OrderedNetwork):
+    """Maps images of which any part is known to a distribution over each sub-pixel of the rest."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """Maps images (B, C, H, W) to logits (B, levels, C, H, W).
+
+        Where the mask `known` (B, C, H, W) is false, what stands in `x` has no say.
+        """
+
+
+class ImageFlow(nn.Module, ABC):
+    """Maps images to codes of the same size, one to one."""
+
+    shape: tuple[int, int, int]
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps images (B, C, H, W) to codes (B, D) and the log-determinant of its slope, (B,)."""
+
+    @abstractmethod
+    def inverse(self, z: Tensor) -> Tensor:
+        """Maps codes (B, D) to images (B, C, H, W)."""
+
+
+class Group(NamedTuple):
+    """Pixels that are drawn at once: of images doubled for the n-th time, the n-th group."""
+
+    doubling: int
+    number: int
+    row: int  # where it begins, in each two by two pixels
+    column: int
+    step: int  # between the pixels of the doubled images, in the whole ones
+
+
+class UpsamplingNetwork(nn.Module, ABC):
+    """Predicts, of images that double in size, the pixels in between.
+
+    Of each two by two pixels one is there already. The others follow in three groups, whose places
+    are `places`; within a group, pixels do not depend on each other.
+    """
+
+    channels: int
+    levels: int
+    doublings: int  # how many there are, each with its own weights
+    places = ((0, 1), (1, 0), (1, 1))
+
+    def groups(self) -> Iterator[Group]:
+        """All groups, in their order."""
+        for doubling in range(self.doublings):
+            for number, (row, column) in enumerate(self.places):
+                yield Group(doubling, number, row, column, 2 ** (self.doublings - 1 - doubling))
+
+    @abstractmethod
+    def forward(self, x: Tensor, doubling: int, group: int) -> Tensor:
+        """Maps images (B, C, H, W) to the logits of a group, (B, levels, C, H / 2, W / 2).
+
+        Of the images only the groups before are looked at and, of each pixel, the colours before.
+        """

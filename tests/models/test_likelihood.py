@@ -17,7 +17,7 @@ from lightning_gen.capabilities import Likelihood, Sampler
 from lightning_gen.levels import from_levels
 from lightning_gen.metrics import PlacedNoise
 from lightning_gen.models.autoencoders import VAE
-from lightning_gen.models.autoregressive import GatedPixelCNN
+from lightning_gen.models.autoregressive import PixelModel
 from lightning_gen.models.base import Batch
 from lightning_gen.models.distributions import DiscretizedLogistic, Gaussian
 from lightning_gen.models.likelihood import LikelihoodModel
@@ -69,7 +69,7 @@ def dequantised_vae(**kwargs):
 def pixelcnn(**kwargs):
     torch.manual_seed(0)
     network = GatedCausalStack(width=4, depth=1, first_kernel=3, head=4, num_classes=10)
-    return GatedPixelCNN(network, SHAPE, **{"optimizer": sgd, **kwargs}).double()
+    return PixelModel(network, SHAPE, **{"optimizer": sgd, **kwargs}).double()
 
 
 MODELS = [vae, dequantised_vae, pixelcnn]
@@ -263,7 +263,7 @@ def test_nothing_is_published_by_the_sanity_check(tmp_path):
 def test_validation_and_test_steps_check_the_images_once_and_score_nothing():
     checked = []
 
-    class Unscored(GatedPixelCNN):
+    class Unscored(PixelModel):
         def check(self, images):
             checked.append(images)
 
@@ -278,7 +278,7 @@ def test_validation_and_test_steps_check_the_images_once_and_score_nothing():
 
 
 def test_images_that_have_no_likelihood_are_refused_at_the_first_step():
-    class Refusing(GatedPixelCNN):
+    class Refusing(PixelModel):
         def check(self, images):
             raise ValueError("no such images")
 

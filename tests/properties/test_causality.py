@@ -5,9 +5,10 @@ from itertools import product
 import pytest
 import torch
 
-from lightning_gen.models.autoregressive import GatedPixelCNN
+from lightning_gen.models.autoregressive import PixelModel
 from lightning_gen.networks.causal import GatedCausalStack
 from lightning_gen.nn.causal import GatedActivation, GatedCausalLayer, RowCausalConv2d
+from tests.pixels import every_image, order
 
 
 def network(channels=1, levels=2, width=None, depth=2, kernel=3, first_kernel=3, **kwargs):
@@ -21,22 +22,10 @@ def network(channels=1, levels=2, width=None, depth=2, kernel=3, first_kernel=3,
     return made
 
 
-def every_image(*shape):
-    size = torch.Size(shape).numel()
-    every = torch.tensor(list(product([-1.0, 1.0], repeat=size)), dtype=torch.double)
-    return every.view(-1, *shape)
-
-
-def order(shape):
-    """(channel, row, column) of each sub-pixel in the order of the model."""
-    channels, height, width = shape
-    return [(c, i, j) for i, j, c in product(range(height), range(width), range(channels))]
-
-
 @pytest.mark.parametrize("shape", [(1, 3, 3), (1, 2, 4), (3, 2, 1), (3, 1, 2), (2, 1, 3)])
 @pytest.mark.parametrize("classes", [None, 3])
 def test_the_likelihoods_of_all_images_sum_to_one(shape, classes):
-    model = GatedPixelCNN(network(shape[0], num_classes=classes), shape).double()
+    model = PixelModel(network(shape[0], num_classes=classes), shape).double()
     x = every_image(*shape)
     for label in range(classes or 1):
         total = (-model.nll(x, torch.full((len(x),), label))).exp().sum().item()
@@ -44,7 +33,7 @@ def test_the_likelihoods_of_all_images_sum_to_one(shape, classes):
 
 
 def test_the_likelihoods_of_all_gray_images_sum_to_one():
-    model = GatedPixelCNN(network(levels=5), (1, 2, 2)).double()
+    model = PixelModel(network(levels=5), (1, 2, 2)).double()
     values = torch.linspace(-1, 1, 5).double()
     x = torch.cartesian_prod(values, values, values, values).view(-1, 1, 2, 2)
     assert abs((-model.nll(x)).exp().sum().item() - 1) < 1e-10
@@ -139,7 +128,7 @@ def test_halves_of_the_gate_keep_the_colours():
 
 
 def test_an_image_does_not_depend_on_the_others_of_its_batch():
-    model = GatedPixelCNN(network(3), (3, 4, 4)).double().train()
+    model = PixelModel(network(3), (3, 4, 4)).double().train()
     x = torch.randn(4, 3, 4, 4).double().sign()
     once = model.nll(x)
     torch.testing.assert_close(model.nll(torch.cat([x, x])), once.repeat(2))

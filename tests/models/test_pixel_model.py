@@ -1,4 +1,4 @@
-"""Gated PixelCNN: its samples follow its likelihood, and it can learn what has long-range order."""
+"""Models of pixels: their samples follow their likelihood, and are those of the naive sampler."""
 
 from itertools import product
 from math import log
@@ -8,13 +8,16 @@ import torch
 
 from lightning_gen.capabilities import Completer, Likelihood, Sampler
 from lightning_gen.levels import from_levels, to_levels
-from lightning_gen.models.autoregressive import GatedPixelCNN
-from lightning_gen.models.autoregressive.gated_pixelcnn import inverse_cdf
+from lightning_gen.models.autoregressive import PixelModel
+from lightning_gen.models.autoregressive.drawing import inverse_cdf
 from lightning_gen.models.base import evaluating
+from lightning_gen.models.heads import Logistic, LogisticMixture, Softmax
 from lightning_gen.networks.causal import GatedCausalStack
+from lightning_gen.nn.roles import PixelNetwork
 from lightning_gen.optimizers import FusedAdam
 from lightning_gen.randomness import Noise
 from tests.game import fit
+from tests.pixels import NETWORKS, bars_and_stripes, network
 
 
 def make(shape=(1, 4, 4), levels=2, depth=1, dtype=torch.double, classes=None, **kwargs):
@@ -23,7 +26,7 @@ def make(shape=(1, 4, 4), levels=2, depth=1, dtype=torch.double, classes=None, *
     network = GatedCausalStack(shape[0], levels, width, depth, 3, 3, width, classes)
     for parameter in network.parameters():
         parameter.data.uniform_(-1, 1)
-    return GatedPixelCNN(network, shape, **kwargs).to(dtype)
+    return PixelModel(network, shape, **kwargs).to(dtype)
 
 
 def noise(count, *key):
@@ -31,14 +34,17 @@ def noise(count, *key):
 
 
 @torch.no_grad()
-def naive_complete(model, x, known, labels, noise):
+def naive_complete(model, x, known, labels, noise, temperature=1):
     """The whole network on the whole image for each sub-pixel."""
-    u, x = noise.uniform(*x.shape[1:]), x.clone()
-    with evaluating(model.network) as network:
+    u, x, levels = noise.uniform(*x.shape[1:]), x.clone(), model.network.levels
+    with evaluating(model.network) as net:
         for i, j, c in product(range(x.shape[2]), range(x.shape[3]), range(x.shape[1])):
             if not known[i, j]:
-                level = inverse_cdf(network(x, labels)[:, :, c, i, j], u[:, c, i, j])
-                x[:, c, i, j] = from_levels(level, model.network.levels, x.dtype)
+                numbers = net(x, labels)[:, :, min(c, net.colors - 1), i, j]
+                logits = (
+                    model.head.logits(numbers, x[:, :c, i, j], x.shape[1], levels) / temperature
+                )
+                x[:, c, i, j] = from_levels(inverse_cdf(logits, u[:, c, i, j]), levels, x.dtype)
     return x
 
 
@@ -50,10 +56,11 @@ def test_it_can_do_what_the_catalogue_says():
     assert make(classes=3).num_classes == 3
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize(("shape", "levels"), [((1, 6, 5), 2), ((1, 4, 4), 256), ((3, 3, 4), 7)])
 @pytest.mark.parametrize("dtype", [torch.double, torch.float])
-def test_samples_are_those_of_the_naive_sampler(shape, levels, dtype):
-    model = make(shape, levels, depth=2, dtype=dtype)
+def test_samples_are_those_of_the_naive_sampler(kind, shape, levels, dtype):
+    model = PixelModel(network(kind, shape[0], levels, first_kernel=5), shape).to(dtype)
     nothing = torch.zeros(5, *shape, dtype=dtype)
     expected = naive_complete(model, nothing, torch.zeros(shape[1:]), None, noise(5))
     drawn = model.sample(5, noise=noise(5))
@@ -61,12 +68,100 @@ def test_samples_are_those_of_the_naive_sampler(shape, levels, dtype):
     assert torch.equal(drawn, expected)
 
 
-def test_completions_are_those_of_the_naive_sampler():
+MASKS = {
+    "half": torch.arange(4)[:, None].expand(4, 5) < 2,
+    "lower half": torch.arange(4)[:, None].expand(4, 5) >= 2,
+    "left": torch.arange(5)[None].expand(4, 5) < 3,
+    "scattered": torch.tensor([[1, 0, 0, 1, 1], [1, 1, 1, 1, 1], [0, 1, 0, 0, 1], [1, 0, 1, 1, 0]]),
+    "last": torch.arange(20).view(4, 5) < 19,
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("mask", MASKS)
+def test_completions_are_those_of_the_naive_sampler(kind, mask):
+    model = PixelModel(network(kind, 3, 3), (3, 4, 5)).double()
+    x, known = from_levels(torch.randint(3, (3, 3, 4, 5)), 3, torch.double), MASKS[mask].bool()
+    expected = naive_complete(model, x, known, None, noise(3))
+    assert torch.equal(model.complete(x, known, noise=noise(3)), expected)
+
+
+def test_completions_of_classes_are_those_of_the_naive_sampler():
     model, labels = make((2, 4, 5), 3, classes=4), torch.tensor([0, 3, 1])
-    x = from_levels(torch.randint(3, (3, 2, 4, 5)), 3, torch.double)
-    known = torch.rand(4, 5) < 0.5
+    x, known = from_levels(torch.randint(3, (3, 2, 4, 5)), 3, torch.double), torch.rand(4, 5) < 0.5
     expected = naive_complete(model, x, known, labels, noise(3))
     assert torch.equal(model.complete(x, known, labels, noise(3)), expected)
+    labels[1] = 0
+    assert not torch.equal(model.complete(x, known, labels, noise(3))[1], expected[1])
+
+
+HEADS = {
+    "logistic": (Logistic(), 2, True),
+    "mixture": (LogisticMixture(2), 20, False),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("head", HEADS)
+def test_samples_of_other_heads_are_those_of_the_naive_sampler(kind, head):
+    head, outputs, color_order = HEADS[head]
+    net = network(kind, 3, 16, outputs=outputs, color_order=color_order)
+    model = PixelModel(net, (3, 3, 4), head).double()
+    nothing = torch.zeros(4, 3, 3, 4).double()
+    expected = naive_complete(model, nothing, torch.zeros(3, 4), None, noise(4), 0.7)
+    assert torch.equal(model.sample(4, noise=noise(4), temperature=0.7), expected)
+
+
+def test_sampling_does_not_compute_whole_images(monkeypatch):
+    for kind in NETWORKS:
+        monkeypatch.setattr(kind, "forward", None)
+        PixelModel(network(kind), (1, 3, 3)).sample(2)
+
+
+def test_a_network_that_keeps_nothing_is_sampled_all_the_same(monkeypatch):
+    model = make((3, 3, 4), 5)
+    expected = model.sample(3, noise=noise(3))
+    monkeypatch.setattr(GatedCausalStack, "walk", PixelNetwork.walk)
+    assert torch.equal(model.sample(3, noise=noise(3)), expected)
+
+
+def test_a_walk_does_not_go_back():
+    walk = network(GatedCausalStack).walk(torch.zeros(1, 1, 3, 3).double())
+    walk.outputs(1, 1)
+    with pytest.raises(ValueError, match="cannot go back"):
+        walk.outputs(1, 0)
+
+
+def test_low_temperatures_draw_the_likeliest_level_and_high_ones_any():
+    model = make((1, 1, 1), levels=5)
+    logits = model.network(torch.zeros(1, 1, 1, 1).double()).flatten()
+    cold = to_levels(model.sample(50, noise=noise(50), temperature=1e-3), 5)
+    assert (cold == logits.argmax()).all()
+    hot = to_levels(model.sample(5000, noise=noise(5000), temperature=1e3), 5)
+    assert (hot.flatten().bincount(minlength=5) / 5000 - 0.2).abs().max() < 0.03
+    with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+        model.sample(1, temperature=0)
+
+
+def test_progress_sees_the_pixels_that_are_drawn():
+    seen = []
+    known = torch.tensor([[True, False], [False, True]])
+    make((1, 2, 2)).complete(
+        torch.ones(1, 1, 2, 2).double(),
+        known,
+        progress=lambda places: seen.extend(places) or places,
+    )
+    assert seen == [[0, 1], [1, 0]]
+
+
+def test_heads_and_networks_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="Logistic needs 2 numbers but the network gives 256"):
+        PixelModel(GatedCausalStack(1, 256, 4, 1), (1, 4, 4), Logistic())
+    with pytest.raises(ValueError, match="set the network's color_order to false"):
+        PixelModel(GatedCausalStack(3, 256, 6, 1, head=6), (3, 4, 4), LogisticMixture(1))
+    net = GatedCausalStack(3, 256, 6, 1, head=6, color_order=False)
+    with pytest.raises(ValueError, match="set the network's color_order to true"):
+        PixelModel(net, (3, 4, 4), Softmax())
 
 
 def test_completion_keeps_what_is_known_and_draws_the_rest():
@@ -153,7 +248,7 @@ def test_levels_that_the_network_does_not_have_are_refused():
 
 def test_the_network_must_have_the_channels_of_the_shape():
     with pytest.raises(ValueError, match="1 channels but shape says 3"):
-        GatedPixelCNN(GatedCausalStack(1, 2, 4, 1), (3, 4, 4))
+        PixelModel(GatedCausalStack(1, 2, 4, 1), (3, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -163,19 +258,12 @@ def test_the_network_must_have_the_channels_of_the_shape():
         ({"first_kernel": 1}, "first_kernel must be odd"),
         ({"levels": 257}, "levels must be from 2 to 256"),
         ({"channels": 3, "width": 128, "head": 6}, "width must be a multiple of the 3 colors"),
-        ({"channels": 3, "width": 6, "head": 128}, "head must be a multiple of the 3 channels"),
+        ({"channels": 3, "width": 6, "head": 128}, "head must be a multiple of the 3 colors"),
     ],
 )
 def test_bad_arguments_of_the_network_are_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         GatedCausalStack(**arguments)
-
-
-def bars_and_stripes():
-    """The 30 images 4x4 in which all rows, or all columns, are equal."""
-    lines = torch.tensor(list(product([-1.0, 1.0], repeat=4)))
-    rows = lines[:, None, :, None].expand(-1, 1, 4, 4)
-    return torch.cat([rows, rows.transpose(2, 3)]).unique(dim=0)
 
 
 def train(model, x, labels=None, steps=600, rate=1e-2):
@@ -192,7 +280,7 @@ def train(model, x, labels=None, steps=600, rate=1e-2):
 def test_it_learns_bars_and_stripes_to_their_entropy():
     """With a blind spot 3.55 nats are the best there is; below ln 30 would be a leak."""
     torch.manual_seed(0)
-    model, x = GatedPixelCNN(GatedCausalStack(1, 2, 16, 3, 3, 3, 16), (1, 4, 4)), bars_and_stripes()
+    model, x = PixelModel(GatedCausalStack(1, 2, 16, 3, 3, 3, 16), (1, 4, 4)), bars_and_stripes()
     assert len(x) == 30
     train(model, x)
     nll = model.double().nll(x.double()).mean().item()
@@ -201,7 +289,7 @@ def test_it_learns_bars_and_stripes_to_their_entropy():
 
 def test_it_learns_what_a_class_looks_like():
     torch.manual_seed(0)
-    model = GatedPixelCNN(GatedCausalStack(1, 2, 8, 1, 3, 3, 8, num_classes=2), (1, 3, 3))
+    model = PixelModel(GatedCausalStack(1, 2, 8, 1, 3, 3, 8, num_classes=2), (1, 3, 3))
     x = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 3, 3)
     train(model, x, torch.tensor([0, 1]), steps=60)
     right, wrong = model.nll(x, torch.tensor([0, 1])), model.nll(x, torch.tensor([1, 0]))

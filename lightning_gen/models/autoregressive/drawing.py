@@ -1,0 +1,100 @@
+"""Drawing images pixel by pixel."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...levels import from_levels, to_levels
+from ...nn.roles import PixelNetwork
+from ...randomness import Noise
+from ..heads import PixelHead
+from ..likelihood import LikelihoodModel
+
+Progress = Callable[[list[list[int]]], Iterable[list[int]]]
+
+
+class CompletingModel(LikelihoodModel):
+    """An exact likelihood whose samples are completions of nothing."""
+
+    nll_kind: Literal["exact", "bound"] = "exact"
+
+    def sample(
+        self,
+        n: int,
+        labels: Tensor | None = None,
+        noise: Noise | None = None,
+        temperature: float = 1.0,
+        progress: Progress = iter,
+    ) -> Tensor:
+        """Draws `n` images; of classes that are drawn too, uniformly, if there are but not given.
+
+        Temperature and progress are those of `complete`.
+        """
+        nothing = next(self.parameters()).new_zeros(n, *self.shape)
+        known = torch.zeros(self.shape[1:], dtype=torch.bool)
+        return self.complete(nothing, known, labels, noise, temperature, progress)
+
+    @abstractmethod
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        labels: Tensor | None = None,
+        noise: Noise | None = None,
+        temperature: float = 1.0,
+        progress: Progress = iter,
+    ) -> Tensor:
+        """Draws anew the pixels of images (B, C, H, W) where the mask `known` (H, W) is false.
+
+        Arguments:
+            x: The images.
+            known: Which pixels stay.
+            labels: Classes of the images (B,).
+            noise: What the draws are a function of.
+            temperature: What log-probabilities are divided by: below 1 the likely gets likelier.
+            progress: Wraps the list of pixels to draw one by one, as tqdm does.
+        """
+
+
+def draw_pixels(
+    network: PixelNetwork,
+    head: PixelHead,
+    x: Tensor,
+    known: Tensor,
+    u: Tensor,
+    labels: Tensor | None = None,
+    temperature: float = 1.0,
+    progress: Progress = iter,
+) -> None:
+    """Writes pixels into images x by uniforms u, both (B, C, H, W). See `CompletingModel`."""
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    walk, channels, levels = network.walk(x, labels), x.shape[1], network.levels
+    for row, column in progress((~known).nonzero().tolist()):
+        pixel = x[:, :, row, column]
+        for color in range(channels):
+            if color < network.colors:
+                numbers = walk.outputs(row, column, color)
+            logits = head.logits(numbers, pixel[:, :color], channels, levels)
+            level = inverse_cdf(logits / temperature, u[:, color, row, column])
+            pixel[:, color] = from_levels(level, levels, x.dtype)
+
+
+def check_levels(images: Tensor, levels: int) -> None:
+    """Raises ValueError for images (B, C, H, W) that have values between the levels."""
+    nearest = from_levels(to_levels(images, levels), levels, images.dtype)
+    if (images - nearest).abs().max() > 0.5 / 255:
+        raise ValueError(
+            f"the network has {levels} levels but the data has others; set the network's "
+            f"levels to 256, or use data with {levels}, such as BinarizedMNIST for 2"
+        )
+
+
+def inverse_cdf(logits: Tensor, u: Tensor) -> Tensor:
+    """The level (B, ...) of each distribution (B, levels, ...) at which its CDF passes u (B, ...)."""
+    cdf = logits.double().softmax(1).cumsum(1)
+    # The last may be less than u by rounding, but there is no level after it.
+    return (cdf[:, :-1] <= u[:, None]).sum(1)

@@ -1,0 +1,3 @@
+"""Normalising flows over images."""
+
+from .nice import NICE as NICE
