@@ -63,8 +63,8 @@ class InfoGAN(LatentGAN):
             raise ValueError(f"recogniser_owner must be a player, got {recogniser_owner}")
         self.weights = {"categorical": categorical_weight, "continuous": continuous_weight}
         self.recogniser_owner, self.learn_spread = recogniser_owner, learn_spread
-        outputs = self.codes.size + learn_spread * continuous
-        self.recogniser = Head(self.discriminator.feature_size, hidden, outputs)
+        read = self.codes.size + learn_spread * continuous
+        self.recogniser = Head(self.discriminator.feature_size, hidden, read)
 
     def players(self) -> list[Player]:
         return [
