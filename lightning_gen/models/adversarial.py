@@ -93,7 +93,6 @@ class AdversarialModel(GenerativeModel):
         self.automatic_optimization = False
         self.schedule, self.micro_batches = schedule, micro_batches
         self.gradient_clip = gradient_clip
-        self.turns = 0
         self.moves: dict[str, int] = {}  # how often each player has moved
         self._waited: dict[str, int] = {}  # turns since each player moved, as a checkpoint has them
         self.last_terms: dict[str, Tensor] = {}
@@ -161,7 +160,6 @@ class AdversarialModel(GenerativeModel):
                 self._step(movers)
         finally:
             self._thaw()  # a later fit would leave out what is frozen
-        self.turns += 1
         for side in self._sides:
             side.waited = 0 if side in movers else side.waited + 1
         self.count_images(batch)
@@ -177,22 +175,21 @@ class AdversarialModel(GenerativeModel):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         waited = {side.player.name: side.waited for side in self._sides}
-        checkpoint["game"] = {"turns": self.turns, "moves": dict(self.moves), "waited": waited}
+        checkpoint["game"] = {"moves": dict(self.moves), "waited": waited}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         game, states = checkpoint.get("game"), checkpoint.get("optimizer_states") or self.players()
         if (
             not isinstance(game, dict)
-            or not {"turns", "moves", "waited"} <= game.keys()
+            or not {"moves", "waited"} <= game.keys()
             or len(states) != len(self.players())
         ):
             raise ValueError(
                 f"the checkpoint does not say how far the game of {type(self).__name__} is, or "
                 "not all of its optimizers: it was changed, or is of another version; take another"
             )
-        self.turns, self.moves = game["turns"], dict(game["moves"])
-        self._waited = dict(game["waited"])
+        self.moves, self._waited = dict(game["moves"]), dict(game["waited"])
         for side in self._sides:  # where optimizers are there before the checkpoint
             side.waited = self._waited.get(side.player.name, 0)
 

@@ -163,7 +163,7 @@ class GenerativeModel(LightningModule, ABC):
         if classes is not None and (found is None or found > classes):
             raise ValueError(
                 f"the model is conditioned on {classes} classes but the data has "
-                f"{found or 'no labels'}; set num_classes of its network to agree"
+                f"{found or 'none'}; set num_classes of its network to agree"
             )
         if self.channels_last:
             # Before optimizers lay out their moments like the parameters.
