@@ -67,7 +67,7 @@ def inputs(model: LightningModule, images: Tensor) -> Tensor:
     """What a data module gives, uint8 images or float points, as the model is trained on it."""
     images = images.to(model.device)
     if hasattr(model, "to_floats"):
-        return model.to_floats(images)
+        return cast(Any, model).to_floats(images)
     return from_levels(images, dtype=cast(torch.dtype, model.dtype))
 
 

@@ -223,9 +223,8 @@ class GenerativeModel(LightningModule, ABC):
 
     def to_floats(self, images: Tensor) -> Tensor:
         """uint8 images as floats in [-1, 1], in the model's precision and memory format."""
-        images = (
-            from_levels(images, dtype=self.precision) if not images.is_floating_point() else images
-        )
+        points = images.is_floating_point()  # are floats as they come
+        images = images.to(self.precision) if points else from_levels(images, dtype=self.precision)
         return (
             images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
         )

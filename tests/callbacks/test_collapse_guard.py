@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import CollapseGuard, LastCheckpoint
-from callbacks.collapse_guard import Collapse, sweep_sound
+from callbacks.collapse_guard import Collapse, restore, sweep_sound
 from lightning_gen.checkpoints import write_checkpoint
 from lightning_gen.cli import main
 from lightning_gen.models.gans import GAN, LSGAN
@@ -220,6 +220,15 @@ def test_sound_states_are_removed_that_no_checkpoint_would_go_back_to(tmp_path):
     (tmp_path / "last.ckpt").unlink()
     sweep_sound(tmp_path / "sound-13.ckpt")
     assert left() == [9, 13]
+
+
+def test_a_sound_state_that_is_gone_or_of_another_step_is_no_way_back(tmp_path):
+    path = tmp_path / "sound-5.ckpt"
+    with pytest.raises(Collapse, match=r"sound-5.ckpt is not there, so there is no way back"):
+        restore(None, None, path, 5)
+    write_checkpoint({"global_step": 6}, path)
+    with pytest.raises(Collapse, match=r"is not of step 5, so there is no way back"):
+        restore(None, None, path, 5)
 
 
 def test_a_run_keeps_few_sound_states(tmp_path):
