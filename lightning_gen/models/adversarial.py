@@ -49,12 +49,8 @@ class _Side:
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     scheduler: LRScheduler | None
+    every: int | Callable[[int], int]
     waited: int = 0  # turns since it last moved
-
-    def moves(self, rounds: int) -> bool:
-        """Whether it moves in the turn after `rounds` rounds."""
-        every = self.player.every
-        return self.waited + 1 >= (every if isinstance(every, int) else every(rounds))
 
 
 class AdversarialModel(GenerativeModel):
@@ -132,7 +128,8 @@ class AdversarialModel(GenerativeModel):
             optimizer = player.optimizer(parameters)
             scheduler = player.scheduler(optimizer) if player.scheduler else None
             waited = self._waited.get(player.name, 0)
-            self._sides.append(_Side(player, parameters, optimizer, scheduler, waited))
+            side = _Side(player, parameters, optimizer, scheduler, player.every, waited)
+            self._sides.append(side)
             self.moves.setdefault(player.name, 0)
         return (
             [side.optimizer for side in self._sides],
@@ -142,7 +139,11 @@ class AdversarialModel(GenerativeModel):
     def training_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> None:
         batch = self.to_batch(raw)
         rounds = self.trainer.global_step
-        movers = [side for side in self._sides if side.moves(rounds)]
+        movers = [
+            side
+            for side in self._sides
+            if side.waited + 1 >= (every if type(every := side.every) is int else every(rounds))  # type: ignore[operator]
+        ]
         if len(movers) > 1 and self.micro_batches == 1:  # parts could not all be held at once
             batch = self.prepare(batch)
         closes = bool(movers) and movers[-1] is self._sides[-1]

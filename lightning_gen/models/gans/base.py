@@ -146,13 +146,17 @@ class LatentGAN(AdversarialModel):
 
     def imagine(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """The generator's images of latents (B, latent_size), of these classes if it has any."""
-        return self.generator(z, labels) if self.generator.num_classes else self.generator(z)
+        generator = self.generator  # looked up once: a module's attributes are found by a function
+        return generator(z, labels) if generator.num_classes else generator(z)
 
     def judge(self, images: Tensor, batch: Batch) -> Tensor:
         """The discriminator's logits for images, real or not, with the labels of a batch."""
-        if self.discriminator.num_classes:
-            return self.discriminator(images, batch.labels)
-        return self.discriminator(images)
+        discriminator = self.discriminator
+        return (
+            discriminator(images, batch.labels)
+            if discriminator.num_classes
+            else discriminator(images)
+        )
 
     def need_whole_batches(self, what: str) -> None:
         """Raises ValueError if batches are cut into parts, of which a loss is not the mean."""
