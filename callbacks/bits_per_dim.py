@@ -10,10 +10,9 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_gen.capabilities import ImportanceLikelihood, Likelihood
-from lightning_gen.levels import from_levels
 from lightning_gen.metrics import PlacedNoise
 
-from .data import check_split, conditions, data_module, placed_batches
+from .data import check_split, conditions, data_module, inputs, placed_batches
 from .importance import score_importance
 from .likelihoods import Mean, note
 from .periodic import Periodic
@@ -89,5 +88,5 @@ class BitsPerDim(Periodic):
         self, model: LightningModule, images: Tensor, labels: Tensor, noise: PlacedNoise
     ) -> Tensor:
         """Nats for each of some images, (B,)."""
-        x = from_levels(images.to(model.device), dtype=cast(torch.dtype, model.dtype))
+        x = inputs(model, images)
         return cast(Likelihood, model).nll(x, conditions(model, labels), noise)

@@ -9,14 +9,13 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_gen.capabilities import Classifier, CodeReader, Decoder
-from lightning_gen.levels import from_levels
 from lightning_gen.metrics.assignment import AssignmentAccuracy
 from lightning_gen.randomness import Noise
 from lightning_gen.tracking import publish, record
 
-from .data import check_split, data_module, placed_batches
+from .data import check_split, data_module, inputs, placed_batches
 from .images import grid, show
-from .periodic import Periodic
+from .periodic import Periodic, undisturbed
 from .sampling import watcher
 
 
@@ -52,21 +51,29 @@ class LabelAccuracy(Periodic):
             print("no LabelAccuracy: the model says nothing of classes")
         if self._active and not getattr(data_module(trainer, self), "num_classes", None):
             raise ValueError("LabelAccuracy needs data with classes")
+        if self._active:
+            with undisturbed(model):
+                groups_of(model, self._blank(trainer, model))  # or it is refused before it trains
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         split = self.test_split if trainer.testing else self.split
         data, watch = data_module(trainer, self), watcher(trainer, self.told)
-        blank = torch.zeros(1, *data.shape, dtype=torch.uint8)
-        metric = AssignmentAccuracy(groups_of(model, blank).shape[1], data.num_classes)
+        groups = groups_of(model, self._blank(trainer, model)).shape[1]
+        metric = AssignmentAccuracy(groups, data.num_classes)
         batches = placed_batches(data.loader(split))
-        for _, levels, labels in watch(f"classes of {split} images", batches):
-            metric.update(groups_of(model, levels).argmax(1).cpu(), labels)
+        for _, images, labels in watch(f"classes of {split} images", batches):
+            metric.update(groups_of(model, images).argmax(1).cpu(), labels)
         counts = metric.counts.double()
         if trainer.world_size > 1:
             there = counts.to(model.device)  # where the processes talk
             counts = trainer.strategy.reduce(there, reduce_op="sum").cpu()  # type: ignore[union-attr]
         if counts.sum():
             self.note(trainer, model, split, metric, counts)
+
+    def _blank(self, trainer: Trainer, model: LightningModule) -> Tensor:
+        """An image without anything on it, by which a model shows how many groups it has."""
+        shape = getattr(model, "shape", None) or data_module(trainer, self).shape
+        return torch.zeros(1, *shape, dtype=torch.uint8)
 
     def note(
         self,
@@ -125,9 +132,15 @@ class CodeTraversal(Periodic):
             show(trainer, f"traversal-{name}", grid(images, way.shape[1]))
 
 
-def groups_of(model: LightningModule, levels: Tensor) -> Tensor:
-    """What a model says of the classes of images uint8 (B, C, H, W): log-probabilities (B, K)."""
-    x = from_levels(levels.to(model.device), dtype=cast(torch.dtype, model.dtype))
+def groups_of(model: LightningModule, images: Tensor) -> Tensor:
+    """What a model says of the classes of images (B, C, H, W): log-probabilities (B, K)."""
+    x = inputs(model, images)
     if isinstance(model, Classifier):
         return model.classify(x)
-    return cast(CodeReader, model).read_codes(x)[0][0]
+    categorical, _ = cast(CodeReader, model).read_codes(x)
+    if not categorical:
+        raise ValueError(
+            "LabelAccuracy reads the first categorical code, and the model has none; give it one, "
+            "or leave LabelAccuracy out"
+        )
+    return categorical[0]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pytorch_lightning import LightningModule, Trainer
 
-from lightning_gen.checkpoints import read_checkpoint
+from lightning_gen.checkpoints import LAST, PREVIOUS, DamagedCheckpoint, read_checkpoint
 from lightning_gen.tracking import publish, record_stop, run_folder
 
 from .best import keep_state
@@ -15,7 +15,7 @@ from .explain_training import AUC, DIVERSITY, AtLogLines
 
 GRADIENT = "generator/gradient_norm"
 SURE = 0.999  # of the pairs ranked right: one in a thousand is left to learn from
-NAME = "sound.ckpt"
+SOUND = "sound-{}.ckpt"
 
 
 class Collapse(ArithmeticError):
@@ -35,8 +35,9 @@ class CollapseGuard(AtLogLines):
     - the magnitude of a player's loss is above `largest_loss`.
 
     `stop` ends the run with an error, and its result.json says why. `stop` and `roll_back` keep
-    `checkpoints/sound.ckpt`, the last state without any sign. `roll_back` puts its weights and its
-    optimizers' moments back, and stops after `retries` times. Time goes on meanwhile: images,
+    `checkpoints/sound-<step>.ckpt`, the last state without any sign, and those that `last.ckpt` and
+    `previous.ckpt` may still have to go back to. `roll_back` puts its weights and its optimizers'
+    moments back, and stops after `retries` times. Time goes on meanwhile: images,
     rounds and learning rates count as if nothing had happened. So the lost work is part of the
     budget, and the next rounds have other images and other noise, both of which are functions of
     the images seen, than those that led to the collapse. All of it is in the run's checkpoints.
@@ -88,7 +89,9 @@ class CollapseGuard(AtLogLines):
         self._largest = 0.0  # norm of the generator's gradient
 
     def observe(self, trainer: Trainer, model: LightningModule, values: dict[str, float]) -> None:
-        self._largest = max(self._largest, values.get(GRADIENT, 0.0))
+        norm = values.get(GRADIENT, 0.0)
+        if isfinite(norm):  # loss scaling begins with norms that are not, and skips these steps
+            self._largest = max(self._largest, norm)
         signs, step = self.signs(values), trainer.global_step
         judged = step > self.grace
         self.looks = {sign: self.looks.get(sign, 0) + 1 for sign in signs} if judged else {}
@@ -98,6 +101,8 @@ class CollapseGuard(AtLogLines):
         elif not signs and self.mode != "warn" and self._is_due(step):
             self.kept = step  # first, as it is part of the state
             keep_state(trainer, self._sound(trainer))
+            if trainer.is_global_zero:
+                sweep_sound(self._sound(trainer))
 
     def signs(self, values: dict[str, float]) -> dict[str, str]:
         """What speaks for a collapse in the values of a log line: by sign, half a sentence."""
@@ -144,7 +149,7 @@ class CollapseGuard(AtLogLines):
         )
 
     def _sound(self, trainer: Trainer) -> Path:
-        return run_folder(trainer) / "checkpoints" / NAME
+        return run_folder(trainer) / "checkpoints" / SOUND.format(self.kept)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -161,14 +166,36 @@ class CollapseGuard(AtLogLines):
         self._largest = state_dict["largest"]
 
 
+def sweep_sound(newest: Path) -> None:
+    """Removes the sound states to which no run that goes on would go back.
+
+    A run that is killed goes on from `last.ckpt`, or `previous.ckpt` if that is damaged, which know
+    an older one. Where neither can be asked, none is removed.
+    """
+    needed = {newest}
+    for name in (LAST, PREVIOUS):
+        try:
+            state = read_checkpoint(newest.with_name(name)).get("callbacks", {})
+        except FileNotFoundError:
+            continue
+        except DamagedCheckpoint:
+            return
+        kept = state.get(CollapseGuard.__qualname__, {}).get("kept", -1)
+        needed.add(newest.with_name(SOUND.format(kept)))
+    for path in set(newest.parent.glob(SOUND.format("*"))) - needed:
+        path.unlink(missing_ok=True)
+
+
 def restore(trainer: Trainer, model: LightningModule, path: Path, step: int) -> None:
     """Puts the weights, their averages and the optimizers' moments of a checkpoint in place.
 
     Learning rates stay as they are, as they belong to the schedule, which goes on.
 
     Raises:
-        Collapse: If the checkpoint is not of this step: another run's, or one from later.
+        Collapse: If there is no such checkpoint, or it is not of this step but another run's.
     """
+    if not path.is_file():
+        raise Collapse(f"{path} is not there, so there is no way back; begin anew")
     content = read_checkpoint(path)
     if content.get("global_step") != step:
         raise Collapse(f"{path} is not of step {step}, so there is no way back; begin anew")

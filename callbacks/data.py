@@ -1,12 +1,14 @@
 """What callbacks ask of a data module, with an error in one sentence where it has none of it."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
+
+from lightning_gen.levels import from_levels
 
 
 def data_module(trainer: Trainer, caller: object) -> Any:
@@ -59,6 +61,14 @@ class PlacedBatches:
 def placed_batches(loader: DataLoader) -> PlacedBatches:
     """See `PlacedBatches`."""
     return PlacedBatches(loader)
+
+
+def inputs(model: LightningModule, images: Tensor) -> Tensor:
+    """What a data module gives, uint8 images or float points, as the model is trained on it."""
+    images = images.to(model.device)
+    if hasattr(model, "to_floats"):
+        return cast(Any, model).to_floats(images)
+    return from_levels(images, dtype=cast(torch.dtype, model.dtype))
 
 
 def conditions(model: LightningModule, labels: Tensor) -> Tensor | None:

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from lightning_gen.capabilities import ImportanceLikelihood
 from lightning_gen.files import write_bytes
-from lightning_gen.levels import from_levels
 from lightning_gen.metrics import PlacedNoise, Share, digest_of
 from lightning_gen.randomness import seed_of
 from lightning_gen.tracking import run_folder
 
-from .data import PlacedBatches, check_split, conditions, data_module, placed_batches
+from .data import PlacedBatches, check_split, conditions, data_module, inputs, placed_batches
 from .likelihoods import Mean, made_of, note
 from .periodic import Periodic
 from .sampling import share_of, watcher
@@ -129,7 +128,7 @@ def log_sums(
     first = chunk * CHUNK
     name = f"importance samples {first + 1} to {first + size}"
     for places, images, labels in share.watch(name, batches):
-        x = from_levels(images.to(model.device), dtype=cast(torch.dtype, model.dtype))
+        x = inputs(model, images)
         key = ("nll", split, "chunk", chunk) if chunk else ("nll", split)
         noise = PlacedNoise(key, places, model.device)
         given = conditions(model, labels)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,8 +31,9 @@ class PointsPicture(Periodic):
     """Draws samples over data points, `samples/<step>.png`; the newest is `latest.png`.
 
     Behind them is the critic's value over the plane, in even steps from blue, low, to orange, high,
-    where the model has a `discriminator` that asks for no labels. Below, the logarithm to base 10 of
-    each player's gradient norm over training, where they are logged to the run's `metrics.csv`.
+    where the model can `judge` points, with a `discriminator` that asks for no labels. Below, the
+    logarithm to base 10 of each player's gradient norm over training, where they are logged to the
+    run's `metrics.csv`.
 
     Arguments:
         n: How many samples, on the same latents every time, and how many test points.
@@ -110,16 +111,20 @@ def window(points: Tensor) -> tuple[float, float, float]:
     return middle[0].item() - extent / 2, middle[1].item() + extent / 2, extent
 
 
-def surface(model: LightningModule, left: float, top: float, extent: float) -> np.ndarray | None:
-    """The critic's values at the middles of CELLS x CELLS cells of a square, from the top left."""
+def surface(model: Any, left: float, top: float, extent: float) -> np.ndarray | None:
+    """The critic's values at the middles of CELLS x CELLS cells of a square, from the top left.
+
+    They are what the model judges by, which need not be the output of its discriminator. A model
+    that judges nothing, or only with labels, has none.
+    """
     critic = getattr(model, "discriminator", None)
-    if critic is None or getattr(critic, "num_classes", None) is not None:
+    if not hasattr(model, "judge") or getattr(critic, "num_classes", None) is not None:
         return None
     middles = (torch.arange(CELLS, dtype=torch.float64) + 0.5) / CELLS * extent
     down, across = torch.meshgrid(top - middles, left + middles, indexing="ij")
     points = torch.stack([across, down], -1).view(-1, 2, 1, 1)
-    values = critic(points.to(model.device, next(critic.parameters()).dtype))
-    values = values.float().view(CELLS, CELLS).cpu().numpy()
+    batch = model.to_batch((points.to(model.device, model.dtype), None))
+    values = model.judge(batch.images, batch).float().view(CELLS, CELLS).cpu().numpy()
     return values if np.isfinite(values).all() else None
 
 

@@ -7,9 +7,9 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_gen.capabilities import Decoder, Encoder
-from lightning_gen.levels import from_levels, to_levels
+from lightning_gen.levels import to_levels
 
-from .data import check_split, conditions, data_module
+from .data import check_split, conditions, data_module, inputs
 from .images import grid, show
 from .periodic import Periodic
 
@@ -54,7 +54,7 @@ class Reconstructions(Periodic):
         if columns == 0:  # no images are held out
             return
         full = len(images) // columns * columns
-        x = from_levels(images[:full].to(model.device), dtype=cast(torch.dtype, model.dtype))
+        x = inputs(model, images[:full])
         codes = cast(Encoder, model).encode(x)
         made = cast(Decoder, model).decode(codes, conditions(model, labels[:full]))
         rows = images[:full].split(columns), to_levels(made.float()).cpu().split(columns)

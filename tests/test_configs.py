@@ -76,6 +76,13 @@ def test_every_config_says_what_it_reproduces():
         assert path.read_text().startswith("# "), f"{path} does not say what it is"
 
 
+def test_the_critic_of_spectral_normalisation_sums_over_places():
+    """As that paper's residual critic does; WGAN-GP's takes the mean."""
+    for name, pool in (("sngan", "sum"), ("wgan_gp", "mean")):
+        model = yaml.safe_load((ROOT / f"configs/cifar10/{name}.yaml").read_text())["model"]
+        assert model["init_args"]["discriminator"]["init_args"].get("pool", "mean") == pool
+
+
 def test_every_data_set_has_every_model():
     for name in SHAPES.keys() - {"folder64", *TOYS}:
         have = {p.stem for p in CONFIGS if p.parent.name == name}

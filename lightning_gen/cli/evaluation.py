@@ -25,6 +25,7 @@ from callbacks.speed import device_name
 from datamodules import DATASETS
 from lightning_gen.capabilities import ImportanceLikelihood, Likelihood, Sampler
 from lightning_gen.files import write_text
+from lightning_gen.models.likelihood import LikelihoodModel
 from lightning_gen.tracking import read_results
 
 from .allowed import refuse_code
@@ -45,6 +46,7 @@ METRICS: dict[str, type] = {
     "iw": ImportanceLikelihood,
     "speed": Sampler,
 }
+LIKELIHOODS = {"bpd", "iw"}
 
 
 def evaluate(
@@ -89,6 +91,8 @@ def evaluate(
         raise ValueError(
             f"{type(model).__name__} can have none of {', '.join(metrics)}; it has {', '.join(others)}"
         )
+    if isinstance(model, LikelihoodModel):  # samples may be compared with images that it gives none
+        model.scores_images = not LIKELIHOODS.isdisjoint(able)
     chosen = scorers(able, folder / "config.yaml", importance, not metrics, choices)
     with TemporaryDirectory() as nowhere:  # a checkpoint without its run: scores are printed only
         place = folder if (folder / "config.yaml").exists() else Path(nowhere)

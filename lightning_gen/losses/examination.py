@@ -22,12 +22,14 @@ def examine(objective: Callable[[Tensor, Tensor], Any]) -> tuple[bool, bool]:
     name = getattr(objective, "__name__", type(objective).__name__)
     real, fake = torch.tensor([[-1.5, 0.3, 0.6, 2.0], [-2.0, -0.4, 0.1, 1.0]], dtype=torch.double)
     real.requires_grad_(), fake.requires_grad_()
+    others = torch.tensor([1.2, -0.8, 0.4, -2.0], dtype=torch.double)  # in the place of `real`
     with torch.enable_grad():
         try:
             whole, first, second = (
                 Losses(*objective(real[part], fake[part]))
                 for part in (slice(None), slice(2), slice(2, None))
             )
+            elsewhere = Losses(*objective(others, fake))
             of_critic = gradients(whole.discriminator, real, fake)
             of_generator = gradients(whole.generator, real, fake)
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
@@ -42,7 +44,8 @@ def examine(objective: Callable[[Tensor, Tensor], Any]) -> tuple[bool, bool]:
         )
     parts = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
     compares = not all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))
-    return of_generator[0] is not None, compares
+    # By value: where real logits are detached, the loss looks at them and has no gradient.
+    return bool(elsewhere.generator != whole.generator), compares
 
 
 def gradients(loss: Tensor, *logits: Tensor) -> tuple[Tensor | None, ...]:

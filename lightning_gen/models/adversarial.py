@@ -49,12 +49,8 @@ class _Side:
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     scheduler: LRScheduler | None
+    every: int | Callable[[int], int]
     waited: int = 0  # turns since it last moved
-
-    def moves(self, rounds: int) -> bool:
-        """Whether it moves in the turn after `rounds` rounds."""
-        every = self.player.every
-        return self.waited + 1 >= (every if isinstance(every, int) else every(rounds))
 
 
 class AdversarialModel(GenerativeModel):
@@ -93,7 +89,6 @@ class AdversarialModel(GenerativeModel):
         self.automatic_optimization = False
         self.schedule, self.micro_batches = schedule, micro_batches
         self.gradient_clip = gradient_clip
-        self.turns = 0
         self.moves: dict[str, int] = {}  # how often each player has moved
         self._waited: dict[str, int] = {}  # turns since each player moved, as a checkpoint has them
         self.last_terms: dict[str, Tensor] = {}
@@ -133,7 +128,8 @@ class AdversarialModel(GenerativeModel):
             optimizer = player.optimizer(parameters)
             scheduler = player.scheduler(optimizer) if player.scheduler else None
             waited = self._waited.get(player.name, 0)
-            self._sides.append(_Side(player, parameters, optimizer, scheduler, waited))
+            side = _Side(player, parameters, optimizer, scheduler, player.every, waited)
+            self._sides.append(side)
             self.moves.setdefault(player.name, 0)
         return (
             [side.optimizer for side in self._sides],
@@ -143,7 +139,11 @@ class AdversarialModel(GenerativeModel):
     def training_step(self, raw: tuple[Tensor, Tensor], batch_idx: int) -> None:
         batch = self.to_batch(raw)
         rounds = self.trainer.global_step
-        movers = [side for side in self._sides if side.moves(rounds)]
+        movers = [
+            side
+            for side in self._sides
+            if side.waited + 1 >= (every if type(every := side.every) is int else every(rounds))  # type: ignore[operator]
+        ]
         if len(movers) > 1 and self.micro_batches == 1:  # parts could not all be held at once
             batch = self.prepare(batch)
         closes = bool(movers) and movers[-1] is self._sides[-1]
@@ -161,7 +161,6 @@ class AdversarialModel(GenerativeModel):
                 self._step(movers)
         finally:
             self._thaw()  # a later fit would leave out what is frozen
-        self.turns += 1
         for side in self._sides:
             side.waited = 0 if side in movers else side.waited + 1
         self.count_images(batch)
@@ -177,22 +176,21 @@ class AdversarialModel(GenerativeModel):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         waited = {side.player.name: side.waited for side in self._sides}
-        checkpoint["game"] = {"turns": self.turns, "moves": dict(self.moves), "waited": waited}
+        checkpoint["game"] = {"moves": dict(self.moves), "waited": waited}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         game, states = checkpoint.get("game"), checkpoint.get("optimizer_states") or self.players()
         if (
             not isinstance(game, dict)
-            or not {"turns", "moves", "waited"} <= game.keys()
+            or not {"moves", "waited"} <= game.keys()
             or len(states) != len(self.players())
         ):
             raise ValueError(
                 f"the checkpoint does not say how far the game of {type(self).__name__} is, or "
                 "not all of its optimizers: it was changed, or is of another version; take another"
             )
-        self.turns, self.moves = game["turns"], dict(game["moves"])
-        self._waited = dict(game["waited"])
+        self.moves, self._waited = dict(game["moves"]), dict(game["waited"])
         for side in self._sides:  # where optimizers are there before the checkpoint
             side.waited = self._waited.get(side.player.name, 0)
 

@@ -163,7 +163,7 @@ class GenerativeModel(LightningModule, ABC):
         if classes is not None and (found is None or found > classes):
             raise ValueError(
                 f"the model is conditioned on {classes} classes but the data has "
-                f"{found or 'no labels'}; set num_classes of its network to agree"
+                f"{found or 'none'}; set num_classes of its network to agree"
             )
         if self.channels_last:
             # Before optimizers lay out their moments like the parameters.
@@ -223,9 +223,8 @@ class GenerativeModel(LightningModule, ABC):
 
     def to_floats(self, images: Tensor) -> Tensor:
         """uint8 images as floats in [-1, 1], in the model's precision and memory format."""
-        images = (
-            from_levels(images, dtype=self.precision) if not images.is_floating_point() else images
-        )
+        points = images.is_floating_point()  # are floats as they come
+        images = images.to(self.precision) if points else from_levels(images, dtype=self.precision)
         return (
             images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
         )

@@ -13,7 +13,13 @@ def cpu_has_bf16() -> bool:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raises ValueError for half precision on a CPU that would only get slower by it."""
+    """Raises ValueError for weights in half precision, and for a CPU that it would only slow down."""
+    if precision in ("bf16-true", "16-true"):
+        mixed = precision.replace("true", "mixed")
+        raise ValueError(
+            f"with precision {precision}, counts and averages would be in half precision and soon "
+            f"stand still; use --trainer.precision {mixed}, in which only the networks compute so"
+        )
     half = precision.startswith(("bf16", "16", "transformer-engine"))
     if half and device.type == "cpu" and not cpu_has_bf16():
         raise ValueError(

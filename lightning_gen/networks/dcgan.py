@@ -8,7 +8,8 @@ With labels, they are a conditional DCGAN: the label is joined to the latent, an
 constant planes, there only, where the authors' code for MNIST joins it to every layer.
 
 With `hidden` 1024, size 28 and width 64, they are InfoGAN's networks of MNIST, but that each map of
-7 x 7 is normalised as one channel. `activation`, `constant_width`, `norm` and `initial` are what the
+7 x 7 is normalised as one channel, and that leaky ReLUs have a slope of 0.2 where the paper has 0.1
+and its authors' code 0.01. `activation`, `constant_width`, `norm` and `initial` are what the
 table of architectures of WGAN-GP varies; its code has 5 x 5 kernels too.
 
 References:

@@ -5,8 +5,11 @@ are those of its CIFAR-10 section; (512, 512, 256, 128, 64) and (64, 128, 256, 5
 plain blocks are those of its 64 x 64 images.
 
 With labels, the generator's norms have gains and biases for each class, as that paper's code has,
-and the discriminator adds how well its features agree with an embedding of the label. With
-`spectral` the discriminator is, but for its initial weights, that of spectral normalisation.
+and the discriminator adds how well its features agree with an embedding of the label.
+
+With `spectral`, and the sum over places instead of the mean, the discriminator is that of spectral
+normalisation but for its initial weights. The mean would keep its logits 64 times closer together
+on 32 x 32 images, which weights that cannot grow do not make up for.
 
 References:
     | Improved Training of Wasserstein GANs (Gulrajani et al., 2017), Appendix C and F
@@ -138,7 +141,7 @@ class ResNetGenerator(Generator):
 
 
 class ResNetDiscriminator(Discriminator):
-    """Maps images (B, channels, H, W) to logits (B,) through a mean over places.
+    """Maps images (B, channels, H, W) to logits (B,) through a mean or a sum over places.
 
     Arguments:
         channels: Colours.
@@ -147,6 +150,8 @@ class ResNetDiscriminator(Discriminator):
         norm: Normalisation; none or layer for a critic with a gradient penalty.
         num_classes: Classes, or attributes, of which each image is said to be.
         spectral: Divide each layer's weights by their largest singular value.
+        pool: What becomes of the places: their "mean" as WGAN-GP has it, or their "sum" as spectral
+            normalisation has it.
     """
 
     def __init__(
@@ -157,11 +162,14 @@ class ResNetDiscriminator(Discriminator):
         norm: Norm = "none",
         num_classes: int | None = None,
         spectral: bool = False,
+        pool: Literal["mean", "sum"] = "mean",
     ) -> None:
         super().__init__()
         check_sizes(channels=channels, widths=widths, num_classes=num_classes)
         if plain < 0:
             raise ValueError(f"plain must not be negative, got {plain}")
+        if pool not in ("mean", "sum"):
+            raise ValueError(f"pool must be mean or sum, got {pool}")
         self.shape, self.num_classes = (channels, None, None), num_classes
         self.feature_size = widths[-1]
         last = nn.Linear(widths[-1], 1)
@@ -171,7 +179,7 @@ class ResNetDiscriminator(Discriminator):
             *[ResidualBlock(a, b, "down", norm) for a, b in pairwise(widths)],
             *[ResidualBlock(widths[-1], widths[-1], "none", norm) for _ in range(plain)],
             nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
+            nn.AdaptiveAvgPool2d(1) if pool == "mean" else _Sum(),
             nn.Flatten(),
             last,
             nn.Flatten(0),
@@ -194,6 +202,13 @@ class ResNetDiscriminator(Discriminator):
             return logits
         y = one_hot(labels, self.embed.in_features, features.dtype)
         return logits + (features * self.embed(y)).sum(1)
+
+
+class _Sum(nn.Module):
+    """The sum over places, (B, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum((2, 3), keepdim=True)
 
 
 def _double(x: Tensor) -> Tensor:

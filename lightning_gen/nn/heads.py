@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from .sizes import check_sizes
+
 
 class Head(nn.Module):
     """Reads numbers off features: linear where nothing is hidden, else with one hidden layer.
@@ -14,6 +16,7 @@ class Head(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
+        check_sizes(inputs=inputs, hidden=hidden or None, outputs=outputs)
         self.layers = (
             nn.Sequential(
                 nn.Linear(inputs, hidden, bias=False),

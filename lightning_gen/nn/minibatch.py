@@ -1,7 +1,11 @@
 """Features by which a discriminator sees how alike the images of a batch are."""
 
 import torch
+import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .processes import gathered, processes
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -11,8 +15,8 @@ class MinibatchDiscrimination(nn.Module):
 
     .. math:: o_k(x_i) = \sum_{j \ne i} \exp(-\|M_{i,k} - M_{j,k}\|_1).
 
-    The paper's sum has :math:`j = i` too, which adds 1 everywhere. With several processes, the others
-    are those of the same process.
+    The paper's sum has :math:`j = i` too, which adds 1 everywhere. In training the others are the
+    images of all processes, which have to run it equally often and have equally many each.
 
     References:
         | Improved Techniques for Training GANs (Salimans et al., 2016), Section 3.2
@@ -31,7 +35,10 @@ class MinibatchDiscrimination(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         rows = self.rows(features).unflatten(1, (self.kernels, self.kernel_size))
-        distances = (rows[:, None] - rows[None]).abs().sum(-1)  # (B, B, kernels)
-        others = 1 - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+        together = self.training and processes() > 1
+        every, first = (gathered(rows), dist.get_rank() * len(rows)) if together else (rows, 0)
+        distances = (rows[:, None] - every[None]).abs().sum(-1)  # (B, all, kernels)
+        itself = torch.arange(first, first + len(rows), device=rows.device)
+        others = 1 - F.one_hot(itself, len(every)).to(rows)
         closeness = ((-distances).exp() * others[..., None]).sum(1)
         return torch.cat([features, closeness], dim=1)

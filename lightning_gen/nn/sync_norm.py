@@ -25,6 +25,9 @@ from torch.autograd import Function
 from torch.nn.modules._functions import SyncBatchNorm as _Kernels
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .precision import wide
+from .processes import processes, summed
+
 
 def synchronised(module: nn.Module) -> nn.Module:
     """Makes all batch normalisation in a module normalise over the batches of all processes.
@@ -50,7 +53,7 @@ class _Synchronised(_BatchNorm):
     """Batch normalisation that asks the other processes, if there are any."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and _processes() > 1):
+        if not (self.training and processes() > 1):
             return super().forward(x)
         return self._together(x)
 
@@ -66,7 +69,7 @@ class _Synchronised(_BatchNorm):
                     rate = 1 / float(self.num_batches_tracked)
         if _has_kernels(x) and not any(x.is_contiguous(memory_format=layout) for layout in _DENSE):
             x = x.contiguous()  # kernels would copy by themselves, out of sight of derivatives
-        group, world = dist.group.WORLD, _processes()
+        group, world = dist.group.WORLD, processes()
         return _Normalise.apply(
             x, self.weight, self.bias, mean, var, self.eps, rate or 0.0, group, world
         )
@@ -102,8 +105,8 @@ class _Normalise(Function):
         ctx.eps = eps
         if _has_kernels(x):
             return _Kernels.forward(ctx, *args)
-        wide = _wide(x)
-        mean, var, count = _statistics(wide)
+        values = wide(x)
+        mean, var, count = _statistics(values)
         if count < 2:
             raise ValueError(
                 f"batch normalisation needs more than 1 value per channel in training, got "
@@ -115,7 +118,9 @@ class _Normalise(Function):
             running_var.lerp_(unbiased.to(running_var.dtype), rate)
         scale = (var + eps).rsqrt()
         ctx.save_for_backward(x, weight, mean, scale, torch.tensor(count))  # as kernels do
-        y = (wide - _across(mean, x)).mul_(_across(scale if weight is None else scale * weight, x))
+        y = (values - _across(mean, x)).mul_(
+            _across(scale if weight is None else scale * weight, x)
+        )
         return (y if bias is None else y.add_(_across(bias, x))).to(x.dtype)
 
     @staticmethod
@@ -123,18 +128,18 @@ class _Normalise(Function):
         x, weight, mean, scale, count = ctx.saved_tensors
         if torch.is_grad_enabled():
             # A graph of the gradient is wanted: the statistics must be functions of the batch.
-            mean, var, count = _Statistics.apply(_wide(x))
+            mean, var, count = _Statistics.apply(wide(x))
             scale = (var + ctx.eps).rsqrt()
         elif _has_kernels(x) and len(x):  # without images, they give parameters no gradient
             return _Kernels.backward(ctx, grad)
         else:
             count = count.sum()
-        grad, centred = _wide(grad), _wide(x) - _across(mean, x)
+        grad, centred = wide(grad), wide(x) - _across(mean, x)
         sums = torch.cat([grad.sum(_reduced(x)), (grad * centred).sum(_reduced(x))])
         bias_grad, slope = sums.chunk(2)
         weight_grad, x_grad = slope * scale, None  # of this process: gradients are summed later
         if ctx.needs_input_grad[0]:
-            mean_grad, slope = (_Sum.apply(sums) / count).chunk(2)
+            mean_grad, slope = (summed(sums) / count).chunk(2)
             gain = scale if weight is None else scale * weight
             x_grad = centred * _across(-gain * scale.square() * slope, x)
             x_grad = x_grad.add_(_across(-gain * mean_grad, x)).addcmul_(grad, _across(gain, x))
@@ -155,22 +160,8 @@ class _Statistics(Function):
     @staticmethod
     def backward(ctx: Any, mean_grad: Tensor, var_grad: Tensor, _: None) -> Tensor:
         x, mean = ctx.saved_tensors
-        mean_grad, var_grad = (_Sum.apply(torch.cat([mean_grad, var_grad])) / ctx.count).chunk(2)
+        mean_grad, var_grad = (summed(torch.cat([mean_grad, var_grad])) / ctx.count).chunk(2)
         return (x - _across(mean, x)) * _across(2 * var_grad, x) + _across(mean_grad, x)
-
-
-class _Sum(Function):
-    """The sum over processes. It is its own derivative, so it has them of any order."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        x = x.clone()
-        dist.all_reduce(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _Sum.apply(grad)
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -182,7 +173,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
     rest = centred.sum(_reduced(x)).double() / max(own, 1)
     squares = centred.square_().sum(_reduced(x)).double() - own * rest.square()
     row = torch.cat([first + rest, squares, rest.new_full((1,), own)])
-    rows = [torch.empty_like(row) for _ in range(_processes())]
+    rows = [torch.empty_like(row) for _ in range(processes())]
     dist.all_gather(rows, row)
     means, squares, counts = torch.stack(rows).split([len(first), len(first), 1], dim=1)
     count = counts.sum()
@@ -191,17 +182,8 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
     return mean.to(x.dtype), var.to(x.dtype), int(count)
 
 
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
 def _has_kernels(x: Tensor) -> bool:
     return x.is_cuda
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least single precision, in which kernels too take statistics."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _reduced(x: Tensor) -> list[int]:

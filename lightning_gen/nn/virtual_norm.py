@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from .precision import wide
+
 
 class VirtualBatchNorm(nn.Module):
     r"""Batch normalisation in which an image's neighbours are always the same reference images.
@@ -29,6 +31,7 @@ class VirtualBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps references and images (R + B, C, H, W) to the same, normalised."""
+        kind, x = x.dtype, wide(x)
         mean = x.mean((2, 3), keepdim=True)
         var = (x - mean).square().mean((2, 3), keepdim=True)
         own, share = slice(self.references, None), 1 / (self.references + 1)
@@ -45,4 +48,4 @@ class VirtualBatchNorm(nn.Module):
         mean = torch.cat([fixed.expand(count, -1, -1, -1), mixed_mean])
         var = torch.cat([fixed_var.expand(count, -1, -1, -1), mixed_var])
         scale = (var + self.eps).rsqrt() * self.weight.view(1, -1, 1, 1)
-        return (x - mean) * scale + self.bias.view(1, -1, 1, 1)
+        return ((x - mean) * scale + self.bias.view(1, -1, 1, 1)).to(kind)

@@ -74,6 +74,20 @@ def test_a_model_that_knows_nothing_of_classes_is_left_alone(tmp_path, capsys):
     assert not (tmp_path / "result.json").exists()
 
 
+class Continuous(Reads):
+    def read_codes(self, x):
+        return [], x[:, 0, 0, :1]
+
+
+def test_a_model_without_a_categorical_code_is_refused_before_it_trains(tmp_path):
+    model = Continuous()
+    with pytest.raises(
+        ValueError, match="reads the first categorical code, and the model has none"
+    ):
+        trainer(tmp_path, LabelAccuracy()).fit(model, Classes())
+    assert model.images_seen == 0
+
+
 def test_data_without_classes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="needs data with classes"):
         trainer(tmp_path, LabelAccuracy()).test(Knows(), TinyData(), verbose=False)

@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import CollapseGuard, LastCheckpoint
-from callbacks.collapse_guard import Collapse
+from callbacks.collapse_guard import Collapse, restore, sweep_sound
+from lightning_gen.checkpoints import write_checkpoint
 from lightning_gen.cli import main
 from lightning_gen.models.gans import GAN, LSGAN
 from lightning_gen.networks.mlp import MLPDiscriminator, MLPGenerator
@@ -76,7 +77,7 @@ def test_a_warning_is_said_once_and_the_run_goes_on(tmp_path, capsys):
     assert "at 3 log lines in a row, at step 9" in said
     assert watch.alarms == 1
     assert player.callback_metrics["guard/collapses"].item() == 1
-    assert not (tmp_path / "checkpoints" / "sound.ckpt").exists()
+    assert not list((tmp_path / "checkpoints").glob("sound*"))
 
 
 def test_a_stop_names_the_sign_and_the_sound_state_and_is_in_the_results(tmp_path):
@@ -85,7 +86,7 @@ def test_a_stop_names_the_sign_and_the_sound_state_and_is_in_the_results(tmp_pat
     stopped = json.loads((tmp_path / "result.json").read_text())["stopped"]
     assert stopped["step"] == 9
     assert "the samples are alike" in stopped["reason"]
-    kept = torch.load(tmp_path / "checkpoints" / "sound.ckpt", weights_only=True)
+    kept = torch.load(tmp_path / "checkpoints" / "sound-5.ckpt", weights_only=True)
     assert kept["global_step"] == 5
     assert kept["state_dict"]["generator.layers.0.weight"].abs().min() > 0
 
@@ -103,7 +104,7 @@ def test_a_roll_back_puts_weights_averages_and_moments_back_and_time_goes_on(tmp
     class Look(Callback):
         def on_train_batch_end(self, trainer, model, *_):
             if trainer.global_step == 9:
-                kept = torch.load(tmp_path / "checkpoints" / "sound.ckpt", weights_only=True)
+                kept = torch.load(tmp_path / "checkpoints" / "sound-5.ckpt", weights_only=True)
                 state = model.state_dict()
                 assert kept["global_step"] == 5
                 assert all(torch.equal(state[name], x) for name, x in kept["state_dict"].items())
@@ -161,18 +162,78 @@ def test_after_so_many_returns_the_run_is_stopped(tmp_path):
     assert (watch.alarms, watch.returns) == (3, 2)
 
 
+class Kill(Callback):
+    """Ends a run as a kill does, after a checkpoint of round 8 and before that of round 16."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            raise KeyError("killed")
+
+
 @pytest.mark.parametrize("cut", [8, 16])
 def test_a_run_that_is_killed_goes_on_to_the_same_weights_through_a_roll_back(tmp_path, cut):
     """Killed with a sign half counted, between the sound state and the way back to it; and after."""
     sabotage = Sabotage(6 if cut == 8 else 11, 18)
     _, whole = play(tmp_path / "whole", guard("roll_back"), sabotage, steps=32)
     play(tmp_path / "cut", guard("roll_back"), sabotage, steps=cut)
-    last = tmp_path / "cut" / "checkpoints" / "last.ckpt"
-    watch = guard("roll_back")
-    _, model = play(tmp_path / "cut", watch, sabotage, steps=32, ckpt_path=str(last))
+    goes_on(tmp_path / "cut", whole, sabotage)
+
+
+@pytest.mark.parametrize("killed", [10, 13, 15])
+def test_a_kill_after_a_newer_sound_state_leaves_that_of_the_checkpoint(tmp_path, killed):
+    sabotage = Sabotage(6, 18)
+    _, whole = play(tmp_path / "whole", guard("roll_back"), sabotage, steps=32)
+    with pytest.raises(KeyError, match="killed"):
+        play(tmp_path / "cut", guard("roll_back"), sabotage, Kill(killed), steps=32)
+    goes_on(tmp_path / "cut", whole, sabotage)
+
+
+def goes_on(folder, whole, sabotage):
+    """Goes on from the last checkpoint, to the weights of a run that was not killed."""
+    watch, last = guard("roll_back"), folder / "checkpoints" / "last.ckpt"
+    _, model = play(folder, watch, sabotage, steps=32, ckpt_path=str(last))
     assert watch.returns == 2
     state, other = whole.state_dict(), model.state_dict()
     assert all(torch.equal(state[name], other[name]) for name in state)
+
+
+def test_sound_states_are_removed_that_no_checkpoint_would_go_back_to(tmp_path):
+    def checkpoint(name, kept):
+        write_checkpoint({"callbacks": {"CollapseGuard": {"kept": kept}}}, tmp_path / name)
+
+    def left():
+        return sorted(int(path.stem.removeprefix("sound-")) for path in tmp_path.glob("sound-*"))
+
+    for step in (1, 5, 9, 13):
+        checkpoint(f"sound-{step}.ckpt", step)
+    checkpoint("last.ckpt", 9)
+    checkpoint("previous.ckpt", 5)
+    sweep_sound(tmp_path / "sound-13.ckpt")
+    assert left() == [5, 9, 13]
+    (tmp_path / "last.ckpt").write_bytes(b"damaged")
+    checkpoint("previous.ckpt", 9)
+    sweep_sound(tmp_path / "sound-13.ckpt")
+    assert left() == [5, 9, 13]
+    (tmp_path / "last.ckpt").unlink()
+    sweep_sound(tmp_path / "sound-13.ckpt")
+    assert left() == [9, 13]
+
+
+def test_a_sound_state_that_is_gone_or_of_another_step_is_no_way_back(tmp_path):
+    path = tmp_path / "sound-5.ckpt"
+    with pytest.raises(Collapse, match=r"sound-5.ckpt is not there, so there is no way back"):
+        restore(None, None, path, 5)
+    write_checkpoint({"global_step": 6}, path)
+    with pytest.raises(Collapse, match=r"is not of step 5, so there is no way back"):
+        restore(None, None, path, 5)
+
+
+def test_a_run_keeps_few_sound_states(tmp_path):
+    play(tmp_path, guard("roll_back"), steps=40)
+    assert 1 <= len(list((tmp_path / "checkpoints").glob("sound-*"))) <= 3
 
 
 @pytest.mark.slow
@@ -202,6 +263,20 @@ def test_signs_are_samples_alike_a_sure_critic_without_gradient_and_losses_adrif
     assert watch.signs({**HEALTHY, "generator/loss": -1e6}).keys() == {"generator/loss"}
     assert not watch.signs({**HEALTHY, "generator/loss": math.nan})
     assert not watch.signs({})
+
+
+@pytest.mark.parametrize("norm", [math.inf, math.nan])
+def test_a_gradient_that_overflows_once_is_not_the_largest_for_ever(norm):
+    watch = CollapseGuard(patience=1, grace=0)
+
+    class Run:
+        global_step = 1
+
+    watch.observe(Run(), None, {**HEALTHY, "generator/gradient_norm": norm})
+    watch.observe(Run(), None, HEALTHY)
+    assert not watch.signs({**HEALTHY, "discriminator/auc": 1.0})
+    lost = {**HEALTHY, "discriminator/auc": 1.0, "generator/gradient_norm": 0.001}
+    assert watch.signs(lost).keys() == {"gradient"}
 
 
 def test_one_look_between_two_bad_ones_forgives_them():

@@ -2,16 +2,21 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from callbacks import ModeCoverage, PointsPicture
+from callbacks.codes import groups_of
 from callbacks.points_picture import CELLS, contours, save_points, scatter, surface, window
 from datamodules import Ring, SwissRoll
+from lightning_gen.models.gans import InfoGAN, SemiSupervisedGAN
+from lightning_gen.networks.mlp import MLPDiscriminator, MLPGenerator
 from lightning_gen.randomness import Noise
 from tests.callbacks.parts import TinyData, TinyModel, trainer
 from tests.metrics.test_modes import unevenness
@@ -112,31 +117,74 @@ def test_data_without_modes_are_refused(tmp_path):
             ModeCoverage(**wrong)
 
 
-class Plane(nn.Module):
-    """A critic that rises to the right."""
+class Judge(RingModel):
+    """Judges points by how far to the right they are, which its discriminator does not know."""
 
-    def __init__(self) -> None:
+    def __init__(self, axis: int = 0) -> None:
         super().__init__()
-        self.one = nn.Parameter(torch.ones(()))
+        self.axis, self.discriminator = axis, nn.Linear(1, 1)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.one * x[:, 0, 0, 0]
+    def to_batch(self, raw: tuple[Tensor, None]) -> SimpleNamespace:
+        return SimpleNamespace(images=raw[0], labels=raw[1])
+
+    def judge(self, images: Tensor, batch: SimpleNamespace) -> Tensor:
+        assert batch.labels is None
+        return images[:, self.axis, 0, 0]
 
 
-def test_the_surface_is_the_critics_value_with_the_top_row_highest():
-    model = RingModel()
-    assert surface(model, 0, 0, 1) is None
-    model.discriminator = Plane()
+def test_the_surface_is_what_the_model_judges_with_the_top_row_highest():
+    assert surface(RingModel(), 0, 0, 1) is None
+    model = Judge()
     with torch.no_grad():
         values = surface(model, left=-3.0, top=2.0, extent=6.0)
     assert values.shape == (CELLS, CELLS)
     assert values[7] == pytest.approx(-3 + (np.arange(CELLS) + 0.5) / CELLS * 6, abs=1e-5)
-    model.discriminator.forward = lambda x, labels=None: model.discriminator.one * x[:, 1, 0, 0]
+    model = Judge(axis=1)
     with torch.no_grad():
         values = surface(model, left=-3.0, top=2.0, extent=6.0)
     assert values[0, 0] > values[-1, 0]
     model.discriminator.num_classes = 8
     assert surface(model, 0, 0, 1) is None
+
+
+class Seen(PointsPicture):
+    """Compares the surface with the log-odds that the classifier's logits give."""
+
+    def look(self, trainer: Trainer, model: SemiSupervisedGAN) -> None:
+        super().look(trainer, model)
+        values = surface(model, left=-1.0, top=1.0, extent=2.0)
+        corner = torch.tensor([-1 + 1 / CELLS, 1 - 1 / CELLS]).view(1, 2, 1, 1)
+        logits = model.classifier(model.discriminator.features(corner))
+        assert values[0, 0] == pytest.approx(logits.logsumexp(1).item(), rel=1e-4)
+        self.seen = True
+
+
+def test_the_surface_of_a_semi_supervised_game_is_of_the_head_that_it_trains(tmp_path):
+    torch.manual_seed(0)
+    shape, look = (2, 1, 1), Seen(n=20)
+    model = SemiSupervisedGAN(
+        classes=8,
+        labelled=80,
+        generator=MLPGenerator(shape, 2, (8,), output="linear"),
+        discriminator=MLPDiscriminator(shape, (8,)),
+    )
+    fitted(tmp_path, model, Ring(train_size=256, batch_size=8), look)
+    assert look.seen
+
+
+def test_groups_of_points_are_of_the_points_themselves():
+    """Points are floats already, and no levels."""
+    codes = InfoGAN(
+        categorical=(8,),
+        continuous=0,
+        generator=MLPGenerator((2, 1, 1), 9, (8,), output="linear"),
+        discriminator=MLPDiscriminator((2, 1, 1), (8,)),
+    )
+    points = torch.tensor([[1.0, 0.5], [-0.3, 2.0]]).view(2, 2, 1, 1)
+    before = points.clone()
+    with torch.no_grad():
+        assert torch.equal(groups_of(codes, points), codes.read_codes(before)[0][0])
+    assert torch.equal(points, before)
 
 
 def test_contours_go_from_blue_to_orange():
@@ -163,9 +211,7 @@ def test_points_are_drawn_where_they_lie():
 
 
 def test_a_picture_is_written_with_the_samples(tmp_path):
-    model = RingModel()
-    model.discriminator = Plane()
-    fitted(tmp_path, model, Ring(train_size=64, batch_size=8), PointsPicture(n=50))
+    fitted(tmp_path, Judge(), Ring(train_size=64, batch_size=8), PointsPicture(n=50))
     names = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert names == ["00000000.png", "00000002.png", "latest.png"]
     assert Image.open(tmp_path / "samples" / "latest.png").size == (480, 480)

@@ -99,6 +99,15 @@ def test_a_model_with_a_likelihood_gets_everything(vae):
     assert {"fid", "kid", "precision", "coverage", "sampling"} <= names(vae)
 
 
+def test_samples_of_a_model_of_binary_images_may_be_compared_with_grey_ones(vae, capsys):
+    """As those of a GAN on the same images are; its likelihood is of binary images alone."""
+    arguments = ["evaluate", f"--checkpoint={vae}", "--data=digits", "--count=100"]
+    assert main([*arguments, "--metrics=fid"]) == 0
+    assert ":digits-test-300:" in scores(vae)["fid/digits@100"]["protocol"]
+    assert main([*arguments, "--metrics=fid,bpd"]) == 2
+    assert "needs binary images but the data has grays" in capsys.readouterr().err
+
+
 def test_the_device_is_that_of_the_scores_and_not_where_the_model_ends(gan, monkeypatch):
     ran = evaluation.run
 

@@ -351,9 +351,11 @@ def test_loss_scaling_gives_each_player_its_own_gradient(schedule):
     torch.testing.assert_close(weights(False), weights(True), rtol=1e-5, atol=1e-6)
 
 
-def test_state_goes_on_from_a_checkpoint(tmp_path):
+@pytest.mark.parametrize("cls", MODELS)
+@pytest.mark.parametrize("schedule", ["alternating", "simultaneous"])
+def test_state_goes_on_from_a_checkpoint(cls, schedule, tmp_path):
     def make_averaged():
-        return make(WGANGP, n_critic=3, ema_half_life=50.0)
+        return make(cls, n_critic=4, ema_half_life=50.0, schedule=schedule)
 
     whole = make_averaged()
     fit(whole, count=48, max_epochs=4)

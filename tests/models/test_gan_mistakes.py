@@ -289,13 +289,13 @@ def test_sampling_reads_no_images():
 def test_validation_and_test_leave_the_game_as_it_was():
     model = make(norm=True, ema_half_life=20.0)
     fit(model, max_steps=2)
-    before = copy.deepcopy(model.state_dict()), model.moves, model.turns, model.images_seen
+    before = copy.deepcopy(model.state_dict()), model.moves, model.images_seen
     player = trainer()
     data = WithValidation()
     data.test_dataloader = data.val_dataloader
     player.validate(model, data, verbose=False)
     player.test(model, data, verbose=False)
-    assert (model.turns, model.images_seen) == before[2:]
+    assert model.images_seen == before[2]
     assert all(torch.equal(v, before[0][k]) for k, v in model.state_dict().items())
 
 
@@ -566,7 +566,7 @@ def test_a_game_that_is_stopped_goes_on_as_if_it_had_not_been(cls, schedule, n_c
             "weights": model.state_dict(),
             "optimizers": [o.state_dict() for o in player.optimizers],
             "schedules": [s.state_dict() for s in (side.scheduler for side in model._sides)],
-            "counts": (model.moves, model.turns, model.images_seen, player.global_step),
+            "counts": (model.moves, model.images_seen, player.global_step),
         }
 
     whole, half, rest = new(), new(), new()
@@ -577,7 +577,7 @@ def test_a_game_that_is_stopped_goes_on_as_if_it_had_not_been(cls, schedule, n_c
     found = state(rest, player)
     assert found["counts"] == expected["counts"]
     assert expected["counts"][0] == {"discriminator": 12, "generator": 12 // n_critic}
-    assert expected["counts"][3] == 12 // n_critic
+    assert expected["counts"][2] == 12 // n_critic
     assert str(found["schedules"]) == str(expected["schedules"])
     for part in ("weights", "optimizers"):
         torch.testing.assert_close(found[part], expected[part], rtol=0, atol=0)

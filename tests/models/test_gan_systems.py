@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD
 
+from lightning_gen.levels import from_levels
 from lightning_gen.models.adversarial import Batch
 from lightning_gen.models.gans import (
     ACGAN,
@@ -22,6 +23,7 @@ from lightning_gen.models.gans import (
 )
 from lightning_gen.models.gans.began import Equilibrium
 from lightning_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lightning_gen.networks.spatial import PatchDiscriminator
 from lightning_gen.nn.history import History
 from lightning_gen.nn.roles import Discriminator
 from lightning_gen.randomness import Noise
@@ -66,6 +68,16 @@ class Judge(Discriminator):
         return self.layer(torch.cat([x.flatten(1), F.one_hot(labels, 10).to(x)], 1)).flatten()
 
 
+class ReadableJudge(Judge):
+    feature_size = 26
+
+    def features(self, x, labels=None):
+        return torch.cat([x.flatten(1), F.one_hot(labels, 10).to(x)], 1)
+
+    def head(self, features, labels=None):
+        return self.layer(features).flatten()
+
+
 @pytest.mark.parametrize("cls", [GAN, WGAN, WGANGP])
 @pytest.mark.parametrize("share", [True, False])
 def test_fakes_are_judged_with_the_labels_that_they_were_made_from(cls, share):
@@ -98,10 +110,30 @@ def test_a_discriminator_that_knows_classes_needs_a_generator_that_does():
         build(GAN, TinyGenerator(), Judge())
 
 
+@pytest.mark.parametrize(("cls", "critic"), [(GAN, TinyCritic), (BEGAN, TinyAutoencoder)])
+def test_a_generator_whose_classes_nobody_judges_is_refused(cls, critic):
+    with pytest.raises(ValueError, match="knows no classes but the generator 10"):
+        build(cls, TinyGenerator(classes=10), critic())
+
+
+@pytest.mark.parametrize("cls", [InfoGAN, ACGAN, ImprovedGAN, SemiSupervisedGAN])
+def test_a_discriminator_that_cannot_be_read_is_refused(cls):
+    generator = TinyGenerator(classes=10 if cls is ACGAN else None)
+    generator.latent_size = 20
+    critic = PatchDiscriminator(channels=1, width=4, depth=2)
+    with pytest.raises(ValueError, match="asks its discriminator for features, which Patch"):
+        build(cls, generator, critic)
+
+
+def test_infogan_has_no_classes():
+    with pytest.raises(ValueError, match="InfoGAN uses no labels"):
+        build(InfoGAN, TinyGenerator(classes=10), ReadableJudge(), categorical=(2,), continuous=0)
+
+
 def test_data_without_labels_is_refused():
     data = TinyData()
     data.num_classes = None
-    with pytest.raises(ValueError, match="conditioned on 10 classes but the data has no labels"):
+    with pytest.raises(ValueError, match="conditioned on 10 classes but the data has none"):
         trainer(max_steps=1).fit(build(GAN, TinyGenerator(classes=10), Judge()), data)
 
 
@@ -305,12 +337,16 @@ def test_a_traversal_changes_one_code_and_nothing_else():
 # AC-GAN
 
 
+class Plain(GAN):
+    guesses_classes = True  # so that it may be compared
+
+
 def test_the_auxiliary_classifier_adds_its_cross_entropies():
     model, batch = build(ACGAN, TinyGenerator(classes=10), generator_weight=0.1), batch_of()
     d, g = model.discriminator_loss(batch_of()), model.generator_loss(batch_of())
     read = model.classifier(model.discriminator.features(batch.images))
     assert d["real_classes"].item() == pytest.approx(F.cross_entropy(read, batch.labels).item())
-    plain = build(GAN, TinyGenerator(classes=10))
+    plain = build(Plain, TinyGenerator(classes=10))
     plain.load_state_dict(model.state_dict(), strict=False)
     classes = d["real_classes"] + d["fake_classes"]
     expected = plain.discriminator_loss(batch_of())["loss"] + classes
@@ -323,7 +359,7 @@ def test_an_auxiliary_classifier_must_guess_the_class():
     with pytest.raises(ValueError, match="needs num_classes in the generator"):
         build(ACGAN)
     with pytest.raises(ValueError, match="none in the discriminator"):
-        build(ACGAN, TinyGenerator(classes=10), Judge())
+        build(ACGAN, TinyGenerator(classes=10), ReadableJudge())
 
 
 # Energies
@@ -429,3 +465,112 @@ def test_only_the_labels_of_labelled_images_are_looked_at():
 def test_as_many_classes_as_the_data_has():
     with pytest.raises(ValueError, match="the model has 7 classes"):
         fit(build(SemiSupervisedGAN, classes=7, labelled=20))
+
+
+# By value: what each player minimises
+
+
+def logits_of(model, images):
+    return model.discriminator(images)
+
+
+def test_what_began_minimises():
+    model = build(BEGAN, discriminator=TinyAutoencoder())
+    model.equilibrium.k.fill_(0.3)
+    batch, fakes = batch_of(), model.generate(batch_of())
+    errors = [(model.discriminator.decode(model.discriminator.encode(x)) - x).abs().mean((1, 2, 3))
+              for x in (batch.images, fakes)]  # fmt: skip
+    real, fake = (each.mean().item() for each in errors)
+    assert model.discriminator_loss(batch_of())["loss"].item() == pytest.approx(real - 0.3 * fake)
+    assert model.generator_loss(batch_of())["loss"].item() == pytest.approx(fake)
+
+
+@pytest.mark.parametrize("owner", ["discriminator", "generator"])
+def test_what_infogan_minimises(owner):
+    model = info(recogniser_owner=owner, categorical_weight=0.7, continuous_weight=0.2)
+    z = model.latent(8, batch_of().noise)
+    fakes = model.generator(z)
+    read = model.recogniser(model.discriminator.features(fakes))
+    ce = [F.cross_entropy(read[:, a:b], z[:, a:b].argmax(1)) for a, b in ((0, 4), (4, 6))]
+    nats = math.log(4) - ce[0] + math.log(2) - ce[1]
+    squares = (z[:, 6] - read[:, 6]).square().mean()
+    continuous = math.log(2) - 0.5 * math.log(2 * math.pi) - 0.5 * squares
+    gain = (0.7 * nats + 0.2 * continuous).item()
+    real, fake = logits_of(model, batch_of().images), logits_of(model, fakes)
+    of_critic = (F.softplus(-real).mean() + F.softplus(fake).mean()).item()
+    expected = of_critic - (gain if owner == "discriminator" else 0)
+    assert model.discriminator_loss(batch_of())["loss"].item() == pytest.approx(expected)
+    expected = F.softplus(-fake).mean().item() - gain
+    assert model.generator_loss(batch_of())["loss"].item() == pytest.approx(expected)
+
+
+def test_what_improved_gan_minimises_without_its_features():
+    model = build(ImprovedGAN, feature_matching=False, historical_weight=0.5, real_target=0.9)
+    for network in (model.discriminator, model.generator):
+        with torch.no_grad():
+            next(network.parameters()).add_(1.0)
+    held = {
+        name: 0.5 * next(network.parameters()).numel()
+        for name, network in (("D", model.discriminator), ("G", model.generator))
+    }
+    real = logits_of(model, batch_of().images)
+    fake = logits_of(model, model.generate(batch_of()))
+    of_critic = 0.9 * F.softplus(-real) + 0.1 * F.softplus(real) + F.softplus(fake)
+    loss = model.discriminator_loss(batch_of())["loss"].item()
+    assert loss == pytest.approx(of_critic.mean().item() + held["D"])
+    loss = model.generator_loss(batch_of())["loss"].item()
+    assert loss == pytest.approx(F.softplus(-fake).mean().item() + held["G"])
+
+
+@pytest.mark.parametrize("matching", [True, False])
+def test_what_the_semi_supervised_game_minimises(matching):
+    model = build(SemiSupervisedGAN, labelled=20, feature_matching=matching)
+    model._examples = TinyData().labelled(20)
+    model.to_floats = lambda images: from_levels(images, dtype=torch.double)
+    images, labels = model.examples(batch_of())
+    read = lambda x: model.classifier(model.discriminator.features(x))  # noqa: E731
+    real, fakes = batch_of().images, model.generate(batch_of())
+    evidence = [read(x).logsumexp(1) for x in (real, fakes)]
+    expected = F.cross_entropy(read(images), labels)
+    expected = expected + F.softplus(-evidence[0]).mean() + F.softplus(evidence[1]).mean()
+    loss = model.discriminator_loss(batch_of())["loss"].item()
+    assert loss == pytest.approx(expected.item())
+    means = [model.discriminator.features(x).mean(0) for x in (real, fakes)]
+    matched = (means[0] - means[1]).square().sum()
+    expected = matched if matching else F.softplus(-evidence[1]).mean()
+    assert model.generator_loss(batch_of())["loss"].item() == pytest.approx(expected.item())
+
+
+def test_the_first_weights_are_clipped_before_the_first_step():
+    class Spy(WGAN):
+        def discriminator_loss(self, batch):
+            found.append(max(p.abs().max().item() for p in self.discriminator.parameters()))
+            return super().discriminator_loss(batch)
+
+    found = []
+    fit(build(Spy, clip=0.05, n_critic=1), max_steps=1, precision="64-true")
+    assert found[0] <= 0.05
+
+
+def test_a_history_is_kept_in_checkpoints_and_a_balance_survives_an_overflow():
+    names = {name for name, _ in build(ImprovedGAN, historical_weight=1.0).named_buffers()}
+    saved = set(build(ImprovedGAN, historical_weight=1.0).state_dict())
+    assert names <= saved
+    balance = Equilibrium(diversity=0.5, rate=0.1)
+    balance.k.fill_(0.4)
+    balance.see(real=torch.tensor([float("inf")]), fake=torch.tensor([1.0]))
+    balance.see(fake=torch.tensor([float("nan")]))
+    balance.update()
+    assert balance.k.item() == pytest.approx(0.4)
+
+
+def test_the_observed_gradient_has_no_loss_scale():
+    norms = []
+    for scale in (None, 512.0):
+        model = build(GAN).float()
+        player = trainer(max_steps=1)
+        if scale:
+            player.precision_plugin.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        player.fit(model, TinyData())
+        norms.append(model.last_terms["generator/gradient_norm"].item())
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)

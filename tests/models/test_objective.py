@@ -81,6 +81,7 @@ class DropoutCritic(TinyCritic):
         (losses.relativistic_average, True, True),
         (losses.softmax_gan, True, True),
         (lambda r, f: (f.mean() - r.mean(), (r.mean() - f).mean()), True, False),
+        (lambda r, f: (f.mean() - r.mean(), (r.detach().mean() - f).mean()), True, False),
     ],
 )
 def test_an_objective_shows_what_it_needs(objective, reads_real, compares):

@@ -13,6 +13,7 @@ from lightning_gen.networks.resnet import ResidualBlock, ResNetDiscriminator, Re
 from lightning_gen.nn.init import normal_
 from lightning_gen.nn.norm import norm2d
 
+torch.manual_seed(0)  # or the order of the tests would choose the weights
 PAIRS = {
     "dcgan 64": (DCGANGenerator(64, width=4), DCGANDiscriminator(64, width=4)),
     "dcgan 128": (DCGANGenerator(128, width=2), DCGANDiscriminator(128, width=2)),
@@ -296,15 +297,27 @@ def test_residual_networks_normalise_before_each_relu_but_not_the_images(kind):
     assert [type(m) for m in generator.layers[-3:]] == [nn.ReLU, nn.Conv2d, nn.Tanh]
 
 
-def test_a_residual_discriminator_judges_the_mean_over_places():
-    discriminator = ResNetDiscriminator(3, (4, 6), plain=1)
+@pytest.mark.parametrize(("pool", "taken"), [("mean", torch.mean), ("sum", torch.sum)])
+def test_a_residual_discriminator_judges_the_mean_or_the_sum_over_places(pool, taken):
+    discriminator = ResNetDiscriminator(3, (4, 6), plain=1, pool=pool)
     blocks = [m for m in discriminator.layers if isinstance(m, ResidualBlock)]
     seen = []
     blocks[-1].register_forward_hook(lambda m, i, o: seen.append(o))
     x = torch.randn(2, 3, 16, 16)
     last = weighted(discriminator)[-1]
     logits = discriminator(x)
-    torch.testing.assert_close(logits, last(seen[0].relu().mean((2, 3))).squeeze(1))
+    torch.testing.assert_close(logits, last(taken(seen[0].relu(), (2, 3))).squeeze(1))
+    assert discriminator.features(x).shape == (2, discriminator.feature_size)
+
+
+def test_places_become_a_mean_by_default_and_what_they_may_become_is_said():
+    torch.manual_seed(0)
+    default = ResNetDiscriminator(3, (4, 6))
+    torch.manual_seed(0)
+    mean, x = ResNetDiscriminator(3, (4, 6), pool="mean"), torch.randn(2, 3, 16, 16)
+    assert torch.equal(default(x), mean(x))
+    with pytest.raises(ValueError, match="pool must be mean or sum, got max"):
+        ResNetDiscriminator(3, (4, 6), pool="max")
 
 
 def test_residual_networks_of_cifar_have_the_papers_sizes():

@@ -76,6 +76,17 @@ def test_virtual_normalisation_does_not_cancel_far_from_zero():
     torch.testing.assert_close(shifted.double(), layer.double()(x), atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_virtual_normalisation_takes_moments_in_single_precision(dtype):
+    """Squares of 300 are no numbers in half precision."""
+    layer = VirtualBatchNorm(2, references=4)
+    x = (300 * noise(9, 2, 4, 4) + 20).to(dtype)
+    out = layer(x)
+    assert out.dtype == dtype
+    assert torch.equal(out, layer(x.float()).to(dtype))
+    assert out[4:].float().std().item() == pytest.approx(1, abs=0.15)
+
+
 def test_a_generator_with_virtual_norms_knows_no_neighbours_in_training():
     generator = DCGANGenerator(16, 1, 5, 4, norm="virtual").double().train()
     z = noise(4, 5)

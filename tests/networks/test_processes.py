@@ -1,4 +1,4 @@
-"""Networks whose layers keep buffers of their own, in training on several processes."""
+"""Networks whose layers keep buffers, or compare images, in training on several processes."""
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ def trained(**kwargs):
     torch.manual_seed(0)
     model = GAN(
         generator=DCGANGenerator(28, 1, 8, 4, norm="virtual"),
-        discriminator=DCGANDiscriminator(28, 1, 4, norm="none", spectral=True),
+        discriminator=DCGANDiscriminator(
+            28, 1, 4, norm="none", spectral=True, minibatch_discrimination=3
+        ),
         ema_half_life=50.0,
     ).double()
     run = trainer(precision="64-true", max_epochs=1, limit_train_batches=4, **kwargs)
@@ -22,7 +24,7 @@ def trained(**kwargs):
 
 
 @pytest.mark.slow
-def test_two_processes_with_spectral_and_virtual_norms_compute_what_one_computes():
+def test_two_processes_with_special_layers_compute_what_one_computes():
     alone, together = trained(), trained(**two_processes())
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(together.state_dict()[name], value, msg=name)

@@ -24,28 +24,6 @@ CLASSES = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchN
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
-def _process(rank, parts, job, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=len(parts))
-    torch.save(job(parts[rank]), folder / f"{rank}.pt")
-    dist.barrier()  # a process that leaves early takes the store with it
-    dist.destroy_process_group()
-
-
-@pytest.fixture
-def together(tmp_path_factory):
-    """Runs `job(part)` in one process for each part, all in one group; gives what they return."""
-
-    def run(job, parts, start_method="fork"):
-        folder = tmp_path_factory.mktemp("processes")
-        torch.multiprocessing.start_processes(
-            _process, (parts, job, folder), nprocs=len(parts), start_method=start_method
-        )
-        return [torch.load(folder / f"{rank}.pt") for rank in range(len(parts))]
-
-    return run
-
-
 def layer_and_data(kind, dtype=torch.double, **kwargs):
     """A layer with parameters and statistics of its own, a batch, and weights for a loss."""
     shape = SHAPES[kind]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import lines
+from benchmarks.figures import lines
 from datamodules import ParallelLines
 from lightning_gen import losses
 from lightning_gen.analysis.densities import lines_penalised, optimal_logits

@@ -9,6 +9,7 @@ References:
     | https://arxiv.org/abs/1610.09585
 """
 
+from math import inf
 from typing import Any
 
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor
 from ... import losses
 from ...nn.heads import Head
 from ..adversarial import Batch, Player, Terms
-from .base import LatentGAN
+from .base import LatentGAN, with_beliefs
 
 
 class ACGAN(LatentGAN):
@@ -29,7 +30,7 @@ class ACGAN(LatentGAN):
         kwargs: See `LatentGAN`.
     """
 
-    threshold = 0.0
+    threshold, asks, guesses_classes = 0.0, ("features", "head"), True
 
     def __init__(
         self, discriminator_weight: float = 1.0, generator_weight: float = 1.0, **kwargs: Any
@@ -40,6 +41,8 @@ class ACGAN(LatentGAN):
                 "an auxiliary classifier needs num_classes in the generator, and none in the "
                 "discriminator, which has to guess the class"
             )
+        if not (0 <= discriminator_weight < inf and 0 <= generator_weight < inf):
+            raise ValueError("the weights of the classifier must be finite and not negative")
         self.discriminator_weight = discriminator_weight
         self.generator_weight = generator_weight
         self.classifier = Head(self.discriminator.feature_size, 0, self.num_classes)
@@ -52,13 +55,9 @@ class ACGAN(LatentGAN):
         real, real_classes = self._look(batch.images, batch.labels)
         fake, fake_classes = self._look(self.generate(batch), batch.labels)
         loss = losses.cross_entropy_discriminator(real, fake)
-        return {
-            "loss": loss + self.discriminator_weight * (real_classes + fake_classes),
-            "real": lambda: real.sigmoid().mean(),
-            "fake": lambda: fake.sigmoid().mean(),
-            "real_classes": real_classes,
-            "fake_classes": fake_classes,
-        }
+        loss = loss + self.discriminator_weight * (real_classes + fake_classes)
+        classes: Terms = {"real_classes": real_classes, "fake_classes": fake_classes}
+        return {**with_beliefs(loss, real, fake), **classes}
 
     def generator_loss(self, batch: Batch) -> Terms:
         fake, classes = self._look(self.generate(batch), batch.labels)

@@ -37,6 +37,8 @@ class LatentGAN(AdversarialModel):
     """
 
     threshold: float | None = None  # logits above it mean real; None where there is no such point
+    asks: tuple[str, ...] = ()  # what a subclass asks of its discriminator besides logits
+    guesses_classes = False  # whether a subclass itself teaches a generator its classes
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class LatentGAN(AdversarialModel):
             raise ValueError(f"n_critic must be at least 1, got {n_critic}")
         if prior not in ("normal", "uniform"):
             raise ValueError(f"prior must be normal or uniform, got {prior}")
-        _check_fit(generator, discriminator)
+        self._check_fit(generator, discriminator)
         references = getattr(generator, "references", None)
         if prior == "uniform" and references is not None:  # of virtual batch norm
             references[:, : generator.latent_size].uniform_(-1, 1)
@@ -70,6 +72,30 @@ class LatentGAN(AdversarialModel):
         # In a tuple, so that it does not become a parameter of the model itself.
         self._one_weight = (next(p for p in generator.parameters() if p.requires_grad),)
         self.average("generator")
+
+    def _check_fit(self, generator: Generator, discriminator: Discriminator) -> None:
+        """Raises ValueError if the networks do not fit each other, or the game."""
+        takes = getattr(discriminator, "shape", None) or ()
+        if any(a not in (None, b) for a, b in zip(takes, generator.shape, strict=False)):
+            shown = ", ".join("any" if size is None else str(size) for size in takes)
+            raise ValueError(
+                f"the generator makes images of shape {tuple(generator.shape)} but the "
+                f"discriminator takes ({shown}); they must be equal"
+            )
+        classes, known = generator.num_classes, discriminator.num_classes
+        if known != classes and not (self.guesses_classes and known is None):
+            raise ValueError(
+                f"the discriminator knows {known or 'no'} classes but the generator "
+                f"{classes or 'none'}; set num_classes of both to agree"
+            )
+        for name in self.asks:
+            if getattr(type(discriminator), name, None) in (None, getattr(Discriminator, name)):
+                raise ValueError(
+                    f"{type(self).__name__} asks its discriminator for {name}, which "
+                    f"{type(discriminator).__name__} does not have; take DCGANDiscriminator"
+                )
+        if any(isinstance(module, MinibatchDiscrimination) for module in discriminator.modules()):
+            self.need_whole_batches("minibatch discrimination")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -120,13 +146,17 @@ class LatentGAN(AdversarialModel):
 
     def imagine(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """The generator's images of latents (B, latent_size), of these classes if it has any."""
-        return self.generator(z, labels) if self.generator.num_classes else self.generator(z)
+        generator = self.generator  # looked up once: a module's attributes are found by a function
+        return generator(z, labels) if generator.num_classes else generator(z)
 
     def judge(self, images: Tensor, batch: Batch) -> Tensor:
         """The discriminator's logits for images, real or not, with the labels of a batch."""
-        if self.discriminator.num_classes:
-            return self.discriminator(images, batch.labels)
-        return self.discriminator(images)
+        discriminator = self.discriminator
+        return (
+            discriminator(images, batch.labels)
+            if discriminator.num_classes
+            else discriminator(images)
+        )
 
     def need_whole_batches(self, what: str) -> None:
         """Raises ValueError if batches are cut into parts, of which a loss is not the mean."""
@@ -164,20 +194,13 @@ class LatentGAN(AdversarialModel):
         return self.decode(self.latent(n, noise), self.labels_for(n, labels, noise))
 
 
-def _check_fit(generator: Generator, discriminator: Discriminator) -> None:
-    """Raises ValueError if the discriminator is not of images like the generator's."""
-    takes = getattr(discriminator, "shape", None) or ()
-    if any(a not in (None, b) for a, b in zip(takes, generator.shape, strict=False)):
-        shown = ", ".join("any" if size is None else str(size) for size in takes)
-        raise ValueError(
-            f"the generator makes images of shape {tuple(generator.shape)} but the discriminator "
-            f"takes ({shown}); they must be equal"
-        )
-    if discriminator.num_classes not in (None, generator.num_classes):
-        raise ValueError(
-            f"the discriminator knows {discriminator.num_classes} classes but the generator "
-            f"{generator.num_classes or 'none'}; set num_classes of both to agree"
-        )
+def with_beliefs(loss: Tensor, real: Tensor, fake: Tensor) -> Terms:
+    """A discriminator's loss, and how probably real it takes both kinds of images to be."""
+    return {
+        "loss": loss,
+        "real": lambda: real.sigmoid().mean(),
+        "fake": lambda: fake.sigmoid().mean(),
+    }
 
 
 def mixes_images(network: nn.Module) -> bool:

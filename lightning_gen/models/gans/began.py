@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import losses
+from ...losses.precision import wide
 from ...nn.roles import AutoencodingDiscriminator
 from ...optimizers import FusedAdam
 from ..adversarial import Batch, Player, Terms
@@ -88,7 +89,7 @@ class BEGAN(LatentGAN):
     def _error(self, images: Tensor) -> Tensor:
         """Mean absolute errors of images, (B,)."""
         rebuilt = self.discriminator.decode(self.discriminator.encode(images))
-        return (rebuilt.float() - images).abs().flatten(1).mean(1)
+        return (wide(rebuilt) - images).abs().flatten(1).mean(1)
 
 
 class Equilibrium(nn.Module):
@@ -126,7 +127,7 @@ class Equilibrium(nn.Module):
     def update(self) -> None:
         """Moves k by what was seen since the last time."""
         real, fake = (self.sums / self.counts).unbind()
-        self.k.copy_(losses.next_balance(self.k, real, fake, self.diversity, self.rate))
+        k = losses.next_balance(self.k, real, fake, self.diversity, self.rate)
+        self.k.copy_(torch.where(k.isfinite(), k, self.k))  # as a step that overflows is left out
         self.convergence.copy_(losses.convergence(real, fake, self.diversity))
-        self.sums.zero_()
-        self.counts.zero_()
+        torch._foreach_zero_([self.sums, self.counts])

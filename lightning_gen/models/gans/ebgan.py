@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from ... import losses
+from ...losses.precision import wide
 from ...nn.roles import AutoencodingDiscriminator
 from ..adversarial import Batch, Terms
 from .base import LatentGAN
@@ -67,5 +68,5 @@ class EBGAN(LatentGAN):
     def _energy(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The energies (B,) of images and their codes (B, D)."""
         codes = self.discriminator.encode(images)
-        error = self.discriminator.decode(codes).float() - images
+        error = wide(self.discriminator.decode(codes)) - images
         return error.square().flatten(1).sum(1), codes

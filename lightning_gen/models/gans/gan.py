@@ -13,7 +13,7 @@ from typing import Any
 
 from ... import losses
 from ..adversarial import Batch, Terms
-from .base import LatentGAN
+from .base import LatentGAN, with_beliefs
 
 
 class GAN(LatentGAN):
@@ -37,11 +37,8 @@ class GAN(LatentGAN):
 
     def discriminator_loss(self, batch: Batch) -> Terms:
         real, fake = self.judge(batch.images, batch), self.judge(self.generate(batch), batch)
-        return {
-            "loss": losses.cross_entropy_discriminator(real, fake, self.real_target),
-            "real": lambda: real.sigmoid().mean(),
-            "fake": lambda: fake.sigmoid().mean(),
-        }
+        loss = losses.cross_entropy_discriminator(real, fake, self.real_target)
+        return with_beliefs(loss, real, fake)
 
     def generator_loss(self, batch: Batch) -> Terms:
         fake = self.judge(self.generate(batch), batch)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ... import losses
 from ...nn.history import History
 from ..adversarial import Batch, Player, Terms
-from .base import LatentGAN
+from .base import LatentGAN, with_beliefs
 
 
 class ImprovedGAN(LatentGAN):
@@ -35,7 +35,7 @@ class ImprovedGAN(LatentGAN):
         kwargs: See `LatentGAN`.
     """
 
-    threshold = 0.0
+    threshold, asks = 0.0, ("features",)
 
     def __init__(
         self,
@@ -67,11 +67,7 @@ class ImprovedGAN(LatentGAN):
     def discriminator_loss(self, batch: Batch) -> Terms:
         real, fake = self.judge(batch.images, batch), self.judge(self.generate(batch), batch)
         loss = losses.cross_entropy_discriminator(real, fake, self.real_target)
-        return {
-            "loss": self._held(loss, "discriminator"),
-            "real": lambda: real.sigmoid().mean(),
-            "fake": lambda: fake.sigmoid().mean(),
-        }
+        return with_beliefs(self._held(loss, "discriminator"), real, fake)
 
     def generator_loss(self, batch: Batch) -> Terms:
         fakes = self.generate(batch)

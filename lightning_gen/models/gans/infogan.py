@@ -19,7 +19,7 @@ from ...nn.heads import Head
 from ...randomness import Noise
 from ..adversarial import Batch, Player, Terms
 from ..base import evaluating
-from .base import LatentGAN
+from .base import LatentGAN, with_beliefs
 
 
 class InfoGAN(LatentGAN):
@@ -42,7 +42,7 @@ class InfoGAN(LatentGAN):
         kwargs: See `LatentGAN`.
     """
 
-    threshold = 0.0
+    threshold, asks = 0.0, ("features", "head")
 
     def __init__(
         self,
@@ -59,20 +59,23 @@ class InfoGAN(LatentGAN):
         self.share_fakes = False  # their codes would not be known
         self.codes = Codes(tuple(categorical), continuous)
         self.codes.check(self.generator.latent_size)
+        if self.num_classes is not None:
+            raise ValueError("InfoGAN uses no labels; leave num_classes out of its networks")
         if recogniser_owner not in ("discriminator", "generator"):
             raise ValueError(f"recogniser_owner must be a player, got {recogniser_owner}")
         self.weights = {"categorical": categorical_weight, "continuous": continuous_weight}
+        if min(self.weights.values()) < 0:
+            raise ValueError(f"the weights of codes must not be negative, got {self.weights}")
         self.recogniser_owner, self.learn_spread = recogniser_owner, learn_spread
-        outputs = self.codes.size + learn_spread * continuous
-        self.recogniser = Head(self.discriminator.feature_size, hidden, outputs)
+        self.recogniser = Head(
+            self.discriminator.feature_size, hidden, self.codes.size + learn_spread * continuous
+        )
 
     def players(self) -> list[Player]:
-        return [
-            player._replace(networks=[*player.networks, self.recogniser])
-            if player.name == self.recogniser_owner
-            else player
-            for player in super().players()
-        ]
+        players = {player.name: player for player in super().players()}
+        owner = players[self.recogniser_owner]
+        players[owner.name] = owner._replace(networks=[*owner.networks, self.recogniser])
+        return list(players.values())
 
     def latent(self, n: int, noise: Noise | None = None) -> Tensor:
         """Draws `n` latents, (n, latent_size): codes, then noise."""
@@ -84,11 +87,7 @@ class InfoGAN(LatentGAN):
         loss = losses.cross_entropy_discriminator(real, fake)
         if self.recogniser_owner == "discriminator":
             loss = loss - self._weighed(information)
-        return {
-            "loss": loss,
-            "real": lambda: real.sigmoid().mean(),
-            "fake": lambda: fake.sigmoid().mean(),
-        }
+        return with_beliefs(loss, real, fake)
 
     def generator_loss(self, batch: Batch) -> Terms:
         fake, information = self._recognise(batch)

@@ -11,6 +11,7 @@ References:
     | https://arxiv.org/abs/1611.04076
 """
 
+from math import inf
 from typing import Any
 
 from ... import losses
@@ -32,8 +33,8 @@ class LSGAN(LatentGAN):
     ) -> None:
         super().__init__(**kwargs)
         a, b, c = targets
-        if not (b > a and c > a):
-            raise ValueError(f"targets (a, b, c) need b > a and c > a, got {tuple(targets)}")
+        if not (-inf < a < min(b, c) and max(b, c) < inf):
+            raise ValueError(f"targets (a, b, c) need finite b > a and c > a, got {tuple(targets)}")
         self.targets, self.threshold = (a, b, c), (a + b) / 2
 
     def discriminator_loss(self, batch: Batch) -> Terms:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from ... import losses
-from ...levels import from_levels
 from ...nn.heads import Head
 from ..adversarial import Batch, Player, Terms
 from ..base import evaluating
@@ -34,7 +33,7 @@ class SemiSupervisedGAN(LatentGAN):
         kwargs: See `LatentGAN`.
     """
 
-    threshold = 0.0
+    threshold, asks = 0.0, ("features",)
 
     def __init__(
         self,
@@ -105,7 +104,7 @@ class SemiSupervisedGAN(LatentGAN):
         assert self._examples is not None, "labelled images come with `fit`"
         images, labels = self._examples
         chosen = batch.noise.spawn("labelled").integers(len(labels))
-        return from_levels(images[chosen], dtype=self.precision), labels[chosen]
+        return self.to_floats(images[chosen]), labels[chosen]
 
     @torch.no_grad()
     def classify(self, x: Tensor) -> Tensor:

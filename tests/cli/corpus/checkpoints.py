@@ -115,7 +115,7 @@ CHECKPOINTS = {
     "recipe of another kind": Bad(ON, "last.ckpt has no recipe, so it was changed", altered(lambda c: c.update(recipe=[1]))),
     "optimizers of another kind": Bad(ON, "last.ckpt has no param_groups, so it was changed; take another", altered(lambda c: c.update(optimizer_states=[{"state": {}}]))),
     "loops of another kind": Bad(ON, "last.ckpt has no epoch_loop.batch_progress and no epoch_progress, so it was changed", altered(lambda c: c["loops"].update(fit_loop={"epoch_loop": 5}))),
-    "no game": Bad(ON, "does not say how far the game of GAN is .. take another", altered(lambda c: c["game"].pop("turns"))),
+    "no game": Bad(ON, "does not say how far the game of GAN is .. take another", altered(lambda c: c["game"].pop("moves"))),
     "one optimizer": Bad(ON, "not all of its optimizers: it was changed .. take another", altered(lambda c: c["optimizer_states"].pop())),
     "no schedules": Bad(ON, "last.ckpt has no lr_schedulers, so it was changed; take another", without("lr_schedulers")),
     "logs of another kind": Bad(ON, "last.ckpt has no logged, so it was changed; take another", altered(lambda c: c.update(logged=5))),

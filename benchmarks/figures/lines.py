@@ -1,4 +1,4 @@
-"""python -m benchmarks.lines: what three critics say of two parallel lines as these move apart.
+"""python -m benchmarks.figures.lines: what three critics say of two parallel lines as these move apart.
 
 The critic of WGAN-GP measures the earth-mover distance, but for a bias that is known; one whose weights
 are clipped measures a multiple that depends on its depth and on the clipping; the original
@@ -126,7 +126,7 @@ def exact() -> dict[str, Points]:
 
 def main() -> None:
     """Measures, prints the table and draws the figure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lines", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.figures.lines", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs/images/lines.png"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

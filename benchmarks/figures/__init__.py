@@ -1,0 +1,1 @@
+"""Figures that are measured: each is a command of its own."""
