@@ -12,16 +12,22 @@ from lightning_gen.cli.classes import import_classes
 from .game import trainer, two_processes
 from .runs import CONFIGS
 
-SOURCES = {path.stem: yaml.safe_load(path.read_text())["model"] for path in CONFIGS}
-WITH_NORM = [name for name in SOURCES if "DCGAN" in str(SOURCES[name])]
+CONTENTS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS}
+SOURCES = {name: content["model"] for name, content in CONTENTS.items()}
+# Some losses compare the images of a batch, so a round gathers them or their sums as well.
+GATHERED = {"softmax_gan": 4, "ebgan": 1, "improved": 2, "semi_supervised": 2}
+NORMALISING = ("DCGAN", "StridedAutoencoder", "SpatialGenerator", "PatchDiscriminator")
+WITH_NORM = [name for name in SOURCES if any(kind in str(SOURCES[name]) for kind in NORMALISING)]
 
 
 def built(name: str, normalised: bool) -> LightningModule:
     """The model of a config in float64, without batch normalisation unless it is asked for."""
     import_classes()
     content = yaml.safe_load(yaml.safe_dump(SOURCES[name]))
+    if name == "infogan" and not normalised:  # nor in its recogniser's hidden layer
+        content["init_args"]["hidden"] = 0
     for network in content["init_args"].values():
-        if isinstance(network, dict) and "DCGAN" in network["class_path"]:
+        if isinstance(network, dict) and network["class_path"].startswith(NORMALISING):
             network["init_args"]["width"] = 8
             norm = network["init_args"].get("norm", "batch")
             network["init_args"]["norm"] = norm if normalised or norm != "batch" else "none"
@@ -32,10 +38,10 @@ def built(name: str, normalised: bool) -> LightningModule:
 
 
 class Collectives(Callback):
-    """Counts what a step does over processes beside its moves."""
+    """Counts what a step does over processes beside its moves, and beside what its loss gathers."""
 
-    def __init__(self) -> None:
-        self.each: list[int] = []
+    def __init__(self, gathered: int = 0) -> None:
+        self.gathered = gathered
 
     def on_train_start(self, trainer, model) -> None:
         if trainer.world_size == 1:
@@ -58,10 +64,11 @@ class Collectives(Callback):
 
         return call
 
-    def on_train_batch_end(self, trainer, model, *_) -> None:
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx) -> None:
         if trainer.world_size > 1:
-            allowed = sum(getattr(model, "moves", {"model": trainer.global_step}).values())
-            assert self.calls == allowed, f"{self.calls} collectives for {allowed} moves"
+            moves = sum(getattr(model, "moves", {"model": trainer.global_step}).values())
+            allowed = moves + self.gathered * (batch_idx + 1)
+            assert self.calls == allowed, f"{self.calls} collectives for {moves} moves"
 
 
 def trained(name: str, normalised: bool, micro_batches: int = 1, **kwargs) -> LightningModule:
@@ -69,7 +76,7 @@ def trained(name: str, normalised: bool, micro_batches: int = 1, **kwargs) -> Li
 
     model = built(name, normalised)
     model.micro_batches = micro_batches
-    counting = [] if normalised else [Collectives()]
+    counting = [] if normalised else [Collectives(GATHERED.get(name, 0))]
     folder = kwargs.pop("folder")
     run = trainer(
         precision="64-true",
@@ -81,7 +88,7 @@ def trained(name: str, normalised: bool, micro_batches: int = 1, **kwargs) -> Li
         callbacks=[*counting, LastCheckpoint(folder)],
         **kwargs,
     )
-    run.fit(model, Digits(size=28, batch_size=16))
+    run.fit(model, Digits(size=CONTENTS[name]["data"]["init_args"].get("size", 28), batch_size=16))
     return model
 
 

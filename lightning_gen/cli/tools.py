@@ -28,7 +28,7 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
 
         arguments = list(as_lists(arguments))
     try:
-        config = parser.parse_args([f"{a}=true" if a in SWITCHES else a for a in arguments])
+        config = parser.parse_args(_switched(arguments))
     except ArgumentError as error:
         from .classes import class_error
 
@@ -36,6 +36,15 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
         hint = f"see `run.py {command} --help`"
         raise ValueError(said if hint in said else f"{said}; {hint}") from error
     tool(**vars(parser.instantiate(config)))
+
+
+def _switched(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the value of each switch that stands alone."""
+    following = [*arguments[1:], ""]
+    return [
+        f"{argument}=true" if argument in SWITCHES and after not in ("true", "false") else argument
+        for argument, after in zip(arguments, following, strict=True)
+    ]
 
 
 def models(json: bool = False, zoo: bool = False) -> None:

@@ -292,7 +292,7 @@ def test_one_look_between_two_bad_ones_forgives_them():
         watch.observe(Run(), None, {**HEALTHY, "generator/diversity": 0.0})
 
 
-class Ring(LightningDataModule):
+class FakeRing(LightningDataModule):
     """Eight Gaussians on a ring, as images of two pixels."""
 
     shape = (1, 1, 2)
@@ -321,7 +321,7 @@ def on_ring(cls, watch, steps, rates=(1e-3, 1e-3), seed=0, **kwargs):
         **kwargs,
     )
     player = trainer(max_steps=steps, max_epochs=-1, log_every_n_steps=10, callbacks=[watch])
-    player.fit(model, Ring())
+    player.fit(model, FakeRing())
     return player
 
 

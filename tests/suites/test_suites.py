@@ -66,6 +66,7 @@ def runs_of(folder):
 def test_what_is_missing_is_run_judged_and_not_run_again(tmp_path, capfd):
     suite_of(tmp_path, row(), row("VAE, too good", expect=[0, 1], seeds=[0]))
     assert reproduce(tmp_path, "--dry_run") == 0
+    assert reproduce(tmp_path, "--dry_run", "true") == 0
     said = capfd.readouterr().out
     assert "scale short: 3 runs" in said
     assert "cost         0 minutes for 3 runs" in said
@@ -237,7 +238,7 @@ def test_suites_of_the_repository_say_all(path, monkeypatch):
     suite = read_suite(path)
     assert suite.scales == ["smoke", "short", "full"]
     for each in suite.rows if suite.matrix is None else []:
-        assert set(each.published) == set(each.scales["full"].expect)
+        assert set(each.published) <= set(each.scales["full"].expect)
         assert all("https://" in published["source"] for published in each.published.values())
 
 
