@@ -8,16 +8,19 @@ from .bits_per_dim import BitsPerDim
 from .checkpoint import AtomicCheckpoints, LastCheckpoint
 from .codes import CodeTraversal, LabelAccuracy
 from .collapse_guard import CollapseGuard
+from .completions import Completions
 from .curves import Curves
 from .environment import Environment
 from .explain_training import ExplainTraining
 from .fid import FID
 from .importance import ImportanceBound
 from .interpolation import Interpolation
+from .likelihood_map import LikelihoodMap
 from .mode_coverage import ModeCoverage
 from .nan_guard import NaNGuard
 from .points_picture import PointsPicture
 from .progress import Progress
+from .receptive_field import ReceptiveField
 from .reconstructions import Reconstructions
 from .sample_grid import SampleGrid
 from .sample_quality import SampleQuality
@@ -32,6 +35,7 @@ __all__ = [
     "BitsPerDim",
     "CodeTraversal",
     "CollapseGuard",
+    "Completions",
     "Curves",
     "Environment",
     "ExplainTraining",
@@ -39,10 +43,12 @@ __all__ = [
     "Interpolation",
     "LabelAccuracy",
     "LastCheckpoint",
+    "LikelihoodMap",
     "ModeCoverage",
     "NaNGuard",
     "PointsPicture",
     "Progress",
+    "ReceptiveField",
     "Reconstructions",
     "SampleGrid",
     "SampleQuality",

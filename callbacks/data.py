@@ -29,6 +29,32 @@ def check_split(name: str) -> str:
     return name
 
 
+class FirstImages:
+    """The first images of a split, or of this process's share of it, with their labels; read once.
+
+    Arguments:
+        count: How many; fewer if the split has fewer.
+        split: train, val or test.
+    """
+
+    def __init__(self, count: int, split: str) -> None:
+        self.count, self.split = count, check_split(split)
+        self._found: tuple[Tensor, Tensor] | None = None
+
+    def of(self, data: Any) -> tuple[Tensor, Tensor]:
+        """Those of a data module."""
+        if self._found is None:
+            parts: list[tuple[Tensor, Tensor]] = []
+            for batch in data.loader(self.split):
+                parts.append(tuple(batch))
+                if sum(len(images) for images, _ in parts) >= self.count:
+                    break
+            none = torch.empty(0), torch.empty(0)
+            images, labels = zip(*parts or [none], strict=True)
+            self._found = torch.cat(images)[: self.count], torch.cat(labels)[: self.count]
+        return self._found
+
+
 class PlacedBatches:
     """Batches of images and labels, with the indices (B,) of the images in their data set.
 

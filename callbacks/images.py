@@ -28,12 +28,8 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> np.ndarray:
         columns: Images per row.
         scale: How many pixels a side each pixel becomes; by default as many as make it readable.
     """
-    levels = images if images.dtype == torch.uint8 else to_levels(images.float())
-    if levels.shape[1] not in (1, 2, 3, 4):
-        raise ValueError(f"images must have 1 to 4 channels, got {levels.shape[1]}")
-    levels = on_white(levels) if levels.shape[1] in (2, 4) else levels
-    scale = scale or max(1, READABLE // max(levels.shape[-2:]))
-    levels = levels.cpu().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    levels = colours(images).permute(0, 2, 3, 1)
+    scale = scale or max(1, READABLE // max(levels.shape[1:3]))
     levels = levels.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
     count, height, width = levels.shape[:3]
     rows = -(-count // columns)
@@ -44,6 +40,15 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> np.ndarray:
         top, left = GAP + k // columns * (height + GAP), GAP + k % columns * (width + GAP)
         paper[top : top + height, left : left + width] = image
     return paper.numpy()
+
+
+def colours(images: Tensor) -> Tensor:
+    """Images as `grid` takes them, as uint8 (N, 3, H, W)."""
+    levels = images if images.dtype == torch.uint8 else to_levels(images.float())
+    if levels.shape[1] not in (1, 2, 3, 4):
+        raise ValueError(f"images must have 1 to 4 channels, got {levels.shape[1]}")
+    levels = on_white(levels) if levels.shape[1] in (2, 4) else levels
+    return levels.cpu().expand(-1, 3, -1, -1)
 
 
 def on_white(levels: Tensor) -> Tensor:

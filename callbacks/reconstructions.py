@@ -4,12 +4,11 @@ from typing import cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
-from torch import Tensor
 
 from lightning_gen.capabilities import Decoder, Encoder
 from lightning_gen.levels import to_levels
 
-from .data import check_split, conditions, data_module, inputs
+from .data import FirstImages, conditions, data_module, inputs
 from .images import grid, show
 from .periodic import Periodic
 
@@ -38,8 +37,7 @@ class Reconstructions(Periodic):
         super().__init__(every_n_epochs, every_n_steps, at_start)
         if columns < 1 or count < 1 or count % columns:
             raise ValueError(f"count must fill rows of columns, got {count} and {columns}")
-        self.count, self.columns, self.split = count, columns, check_split(split)
-        self._originals: tuple[Tensor, Tensor] | None = None
+        self.columns, self.originals = columns, FirstImages(count, split)
 
     def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
         super().setup(trainer, model, stage)
@@ -49,7 +47,7 @@ class Reconstructions(Periodic):
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        images, labels = self.originals(trainer)
+        images, labels = self.originals.of(data_module(trainer, self))
         columns = min(self.columns, len(images))
         if columns == 0:  # no images are held out
             return
@@ -60,16 +58,3 @@ class Reconstructions(Periodic):
         rows = images[:full].split(columns), to_levels(made.float()).cpu().split(columns)
         pairs = [row for both in zip(*rows, strict=True) for row in both]
         show(trainer, "reconstructions", grid(torch.cat(pairs), columns))
-
-    def originals(self, trainer: Trainer) -> tuple[Tensor, Tensor]:
-        """The images and labels, read once."""
-        if self._originals is None:
-            parts: list[tuple[Tensor, Tensor]] = []
-            for batch in data_module(trainer, self).loader(self.split):
-                parts.append(tuple(batch))
-                if sum(len(images) for images, _ in parts) >= self.count:
-                    break
-            none = torch.empty(0), torch.empty(0)
-            images, labels = zip(*parts or [none], strict=True)
-            self._originals = torch.cat(images)[: self.count], torch.cat(labels)[: self.count]
-        return self._originals

@@ -35,8 +35,11 @@ class _IdxImages(ImageData):
 
     def __init__(self, size: int = 28, val_size: int = 10_000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if size not in (28, 32):
-            raise ValueError(f"size must be 28, or 32 to pad with level 0, got {size}")
+        if size not in (14, 28, 32):
+            raise ValueError(
+                "size must be 28, 32 to pad with level 0, or 14 for the means of two by two "
+                f"pixels, got {size}"
+            )
         if val_size < 0:
             raise ValueError(f"val_size must not be negative, got {val_size}")
         self.shape, self.val_size = (1, size, size), val_size
@@ -75,7 +78,7 @@ class _IdxImages(ImageData):
             )
         if len(labels) and int(labels.max()) >= 10:
             raise DataError(f"{paths[1]} has a label above 9; replace it")
-        return InMemory(pad(pixels[:, None], self.shape[-1]), labels)
+        return InMemory(resized(pixels[:, None], self.shape[-1]), labels)
 
     def _paths(self, part: str) -> tuple[Path, Path]:
         plain = self.folder / f"{part}-ubyte"
@@ -86,7 +89,7 @@ class MNIST(_IdxImages):
     """60,000 + 10,000 handwritten digits of 28x28.
 
     Arguments:
-        size: 28, or 32 to pad with level 0.
+        size: 28, 32 to pad with level 0, or 14 for the means of two by two pixels, rounded.
         val_size: How many training images are held out to validate; 0 trains on all.
         kwargs: See `ImageData`.
     """
@@ -99,7 +102,7 @@ class FashionMNIST(_IdxImages):
     """60,000 + 10,000 pictures of clothes of 28x28.
 
     Arguments:
-        size: 28, or 32 to pad with level 0.
+        size: 28, 32 to pad with level 0, or 14 for the means of two by two pixels, rounded.
         val_size: How many training images are held out to validate; 0 trains on all.
         kwargs: See `ImageData`.
     """
@@ -116,7 +119,8 @@ class BinarizedMNIST(MNIST):
             probability level / 255; validation, test and the training images that metrics see are
             drawn once, from a fixed seed. "static" is the files of Larochelle & Murray, 50,000 +
             10,000 + 10,000, which published likelihoods use; they have no labels.
-        size: 28, or 32 to pad with level 0.
+        size: 28, 32 to pad with level 0, or 14, "dynamic" only: of the means of two by two grey
+            pixels, which are averaged first and then drawn, so that no pixel is between the levels.
         val_size: See `MNIST`; "static" has a validation part of its own.
         kwargs: See `ImageData`.
     """
@@ -133,6 +137,11 @@ class BinarizedMNIST(MNIST):
         super().__init__(size=size, val_size=val_size, **kwargs)
         if binarization not in ("dynamic", "static"):
             raise ValueError(f"binarization must be dynamic or static, got {binarization}")
+        if binarization == "static" and size < 28:
+            raise ValueError(
+                f"static images cannot have size {size}, as means of black and white are neither; "
+                "set size to 28, or binarization to dynamic"
+            )
         self.binarization = self.source = binarization
         if binarization == "static":
             self.num_classes, self.label_names = None, None  # type: ignore[assignment]
@@ -157,7 +166,7 @@ class BinarizedMNIST(MNIST):
 
     def _read_static(self, part: str) -> InMemory:
         path = require(f"{self.name} ({self.binarization})", *self._amat(part))
-        return InMemory(pad(read_amat(path, AMAT_MD5[part]), self.shape[-1]))
+        return InMemory(resized(read_amat(path, AMAT_MD5[part]), self.shape[-1]))
 
     def _amat(self, part: str) -> tuple[Path, Path]:
         plain = self.root / "binarized_mnist" / f"binarized_mnist_{part}.amat"
@@ -200,6 +209,9 @@ def _binarize_once(images: Any, part: int) -> InMemory:
     return InMemory(binarize(images.pixels, thresholds), images.labels)
 
 
-def pad(pixels: Tensor, size: int) -> Tensor:
-    """Images with a frame of level 0 around them."""
+def resized(pixels: Tensor, size: int) -> Tensor:
+    """Images of 28x28 with a frame of level 0 around them, or of the means of two by two pixels."""
+    if size == 14:
+        blocks = pixels.unflatten(3, (size, 2)).unflatten(2, (size, 2))
+        return ((blocks.sum((3, 5)) + 2) // 4).to(torch.uint8)
     return torch.nn.functional.pad(pixels, [(size - pixels.shape[-1]) // 2] * 4)

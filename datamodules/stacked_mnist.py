@@ -24,7 +24,7 @@ class StackedMNIST(MNIST):
     images for `train`, those that are held out for `val`, the test images for `test`.
 
     Arguments:
-        size: 28, or 32 to pad with level 0.
+        size: 28, 32 to pad with level 0, or 14 for the means of two by two pixels, rounded.
         val_size: How many of MNIST's training images are held out to validate.
         train_size: How many images to train on.
         test_size: How many images to test with.

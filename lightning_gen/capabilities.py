@@ -30,6 +30,14 @@ class Likelihood(Protocol):
 
 
 @runtime_checkable
+class PixelLikelihood(Protocol):
+    """Says what each sub-pixel costs."""
+
+    def pixel_nll(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Nats per sub-pixel (B, C, H, W), each given those before it; they sum to `nll`."""
+
+
+@runtime_checkable
 class ImportanceLikelihood(Protocol):
     """Tightens its bound with more samples."""
 
@@ -100,6 +108,7 @@ ALL: dict[str, type] = {
     for protocol in (
         Sampler,
         Likelihood,
+        PixelLikelihood,
         ImportanceLikelihood,
         Encoder,
         Decoder,

@@ -28,37 +28,67 @@ OTHERS = [
     if Path(row["config"]).stem not in {path.stem for path in OWN}
 ]
 CONFIGS = OWN + OTHERS
+# The kind of images that a config needs, by its data set; of the others it is grey ones.
+KINDS = {"BinarizedMNIST": "binary", "CIFAR10": "colour"}
+SIDES = {"binary": 28, "colour": 32}
 CLOCKED = {"images_per_second", "waiting_share", "peak_memory_gb"}
 TRAIN, BATCH = 56, 8  # images; seven batches an epoch
 
 
+def kind_of(content: dict[str, Any]) -> str:
+    """Which images the model of a config needs: grey, binary or colour."""
+    return KINDS.get(content["data"]["class_path"].split(".")[-1], "grey")
+
+
 def folder_of_digits(root: Path) -> Path:
-    """Scikit-learn's digits as files, in classes, some of them to train on and some held out."""
+    """Scikit-learn's digits as files, in classes, some of them to train on and some held out.
+
+    They are grey; beside the folder, for `config_of`, are the same in black and white, and coloured.
+    """
     images, labels = load_digits(return_X_y=True)
-    for k in range(TRAIN + 24):
-        split = "train" if k < TRAIN else "val" if k < TRAIN + 12 else "test"
-        folder = root / split / str(labels[k])
-        folder.mkdir(parents=True, exist_ok=True)
-        levels = (images[k].reshape(8, 8) / 16 * 255).round().astype(np.uint8)
-        Image.fromarray(levels).resize((28, 28)).save(folder / f"{k:03d}.png")
-    for split in ("val", "test"):  # the same classes everywhere
-        for label in range(10):
-            (root / split / str(label)).mkdir(exist_ok=True)
+    for kind in ("grey", *SIDES):
+        below = of_kind(root, kind)
+        for k in range(TRAIN + 24):
+            split = "train" if k < TRAIN else "val" if k < TRAIN + 12 else "test"
+            folder = below / split / str(labels[k])
+            folder.mkdir(parents=True, exist_ok=True)
+            levels = (images[k].reshape(8, 8) / 16 * 255).round().astype(np.uint8)
+            painted(Image.fromarray(levels), kind).save(folder / f"{k:03d}.png")
+        for split in ("val", "test"):  # the same classes everywhere
+            for label in range(10):
+                (below / split / str(label)).mkdir(exist_ok=True)
     return root
+
+
+def of_kind(root: Path, kind: str) -> Path:
+    """Where the images of a kind are: the grey ones in the folder itself, the others beside it."""
+    return root if kind == "grey" else root.with_name(f"{root.name}-{kind}")
+
+
+def painted(image: Image.Image, kind: str) -> Image.Image:
+    """A grey image in the size of a kind, and in its levels or colours."""
+    side = SIDES.get(kind, 28)
+    image = image.resize((side, side))
+    if kind == "binary":
+        return image.point(lambda level: 255 * (level > 127))
+    return (
+        Image.merge("RGB", [image.rotate(10 * k) for k in range(3)]) if kind == "colour" else image
+    )
 
 
 def config_of(source: Path, data: Path, target: Path, workers: int = 0, **trainer: Any) -> Path:
     """A config of the repository on a folder of few images, two epochs of them, logged each step."""
     content = yaml.safe_load(source.read_text())
     content.pop("checkpoint_every", None)
-    size = content["data"]["init_args"].get("size", 28)
+    kind = kind_of(content)
+    size = content["data"]["init_args"].get("size", SIDES.get(kind, 28))
     content["model"] = small(content["model"]) if source in OTHERS else content["model"]
     content["data"] = {
         "class_path": "ImageFolder",
         "init_args": {
-            "root": str(data),
+            "root": str(of_kind(data, kind)),
             "size": size,
-            "channels": 1,
+            "channels": 3 if kind == "colour" else 1,
             "flip": False,
             "in_memory": False,
             "batch_size": BATCH,
@@ -82,14 +112,16 @@ def config_of(source: Path, data: Path, target: Path, workers: int = 0, **traine
     return target
 
 
-def small(config: Any, key: str = "") -> Any:
-    """A config of networks with 8 channels or units, and with few labels."""
+def small(config: Any, key: str = "", widest: int = 8) -> Any:
+    """A config of networks of few layers with 8 channels or units, and with few labels and orders."""
     if isinstance(config, dict):
-        return {name: small(value, name) for name, value in config.items()}
+        widest = 6 if config.get("channels") == 3 else widest  # which the colours divide
+        return {name: small(value, name, widest) for name, value in config.items()}
     if isinstance(config, list):
-        return [small(value, key) for value in config]
-    fewer = {"width": 8, "widths": 8, "head": 8, "hidden": 8, "labelled": 20}
-    return fewer.get(key, config) if config else config
+        return [small(value, key, widest) for value in config]
+    most = dict.fromkeys(("width", "widths", "head", "hidden"), widest)
+    most |= {"labelled": 20, "depth": 3, "count": 2}
+    return min(config, most[key]) if config and key in most else config
 
 
 def in_a_process(function: Callable[[], int | None], output: Path) -> int:

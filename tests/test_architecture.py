@@ -55,6 +55,7 @@ ALLOWED = {  # room: what it may import of ours, itself included
     },
     "callbacks": {
         "callbacks",
+        "lightning_gen.analysis",
         "lightning_gen.metrics",
         *(f"lightning_gen.{name}" for name in MODULES - {"optimizers"}),
     },

@@ -7,13 +7,18 @@ from jsonargparse import ArgumentParser
 from pytorch_lightning import Callback, LightningModule
 
 from datamodules import Digits
+from datamodules.images import InMemory, Splits
 from lightning_gen.cli.classes import import_classes
 
 from .game import trainer, two_processes
-from .runs import CONFIGS
+from .runs import CONFIGS, OTHERS, SIDES, kind_of, small
 
 CONTENTS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS}
 SOURCES = {name: content["model"] for name, content in CONTENTS.items()}
+for path in OTHERS:
+    if "generator" not in SOURCES[path.stem]["init_args"]:
+        SOURCES[path.stem] = small(SOURCES[path.stem])
+LEARNS_NOTHING = ("uniform",)
 # Some losses compare the images of a batch, so a round gathers them or their sums as well.
 GATHERED = {"softmax_gan": 4, "ebgan": 1, "improved": 2, "semi_supervised": 2}
 NORMALISING = ("DCGAN", "StridedAutoencoder", "SpatialGenerator", "PatchDiscriminator")
@@ -35,6 +40,34 @@ def built(name: str, normalised: bool) -> LightningModule:
     parser.add_subclass_arguments(LightningModule, "model", fail_untyped=False)
     torch.manual_seed(0)
     return parser.instantiate(parser.parse_object({"model": content})).model.double()
+
+
+class Coloured(Digits):
+    """Digits in the levels or colours of a kind; see `kind_of`."""
+
+    def __init__(self, kind: str, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        if kind == "colour":
+            self.shape = (3, *self.shape[1:])
+
+    def read(self) -> Splits:
+        return Splits(*(self._coloured(part) for part in super().read()[:3]))
+
+    def _coloured(self, part: InMemory) -> InMemory:
+        pixels = part.pixels
+        if self.kind == "binary":
+            pixels = (pixels > 127).to(torch.uint8) * 255
+        elif self.kind == "colour":
+            pixels = torch.cat([pixels.roll(shift, 3) for shift in range(3)], 1)
+        return InMemory(pixels, part.labels)
+
+
+def data_of(name: str) -> Digits:
+    """Digits as the model of a config needs them."""
+    kind = kind_of(CONTENTS[name])
+    size = CONTENTS[name]["data"]["init_args"].get("size", SIDES.get(kind, 28))
+    return Coloured(kind, size=size, batch_size=16)
 
 
 class Collectives(Callback):
@@ -88,7 +121,7 @@ def trained(name: str, normalised: bool, micro_batches: int = 1, **kwargs) -> Li
         callbacks=[*counting, LastCheckpoint(folder)],
         **kwargs,
     )
-    run.fit(model, Digits(size=CONTENTS[name]["data"]["init_args"].get("size", 28), batch_size=16))
+    run.fit(model, data_of(name))
     return model
 
 
@@ -102,7 +135,7 @@ def furthest(a: LightningModule, b: LightningModule) -> float:
 def test_two_processes_compute_what_one_computes(name, tmp_path):
     one = trained(name, False, folder=tmp_path / "one")
     two = trained(name, False, folder=tmp_path / "two", **two_processes())
-    assert furthest(one, built(name, False)) > 1e-4
+    assert name in LEARNS_NOTHING or furthest(one, built(name, False)) > 1e-4
     assert furthest(one, two) <= 1e-10
 
 

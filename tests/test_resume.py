@@ -16,7 +16,7 @@ FORK = {
     "class_path": "pytorch_lightning.strategies.DDPStrategy",
     "init_args": {"start_method": "fork"},
 }
-ONE_OF_EACH_FAMILY = ("dcgan", "vae", "gated_pixelcnn")
+ONE_OF_EACH_FAMILY = ("dcgan", "vae", "gated_pixelcnn", "nice", "gaussian")  # and a formula
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,13 @@ def read_zoo() -> list[dict[str, str]]:
 
 def model_lines() -> Iterator[str]:
     """The catalogue as a table."""
-    for row in read_catalogue():
+    rows = read_catalogue()
+    longest = max(len(str(row["name"])) for row in rows)
+    for row in rows:
         capabilities = ", ".join(row["capabilities"])  # type: ignore[arg-type]
         yield (
-            f"{row['name']:16} {row['family']:16} {row['status']:12} {row['paper']}  {capabilities}"
+            f"{row['name']:{longest}} {row['family']:15} {row['status']:12} {row['paper']}  "
+            f"{capabilities}"
         )
 
 

@@ -14,7 +14,7 @@ from lightning_gen import __version__
 from lightning_gen.export import ROOMS, save_network
 from lightning_gen.files import make_folder
 from lightning_gen.models.base import GenerativeModel
-from lightning_gen.nn.roles import Decoder
+from lightning_gen.nn.roles import Decoder, OrderedNetwork, OrderlessNetwork
 
 from .catalogue import read_catalogue
 from .checkpoints import load_model, read_model_checkpoint
@@ -33,13 +33,15 @@ def export(checkpoint: Path, names: Sequence[str], output: Path, averaged: bool)
         averaged: Take averaged weights where the model keeps them.
 
     Raises:
-        ValueError: If the model has no such network, or the folder cannot be made.
+        ValueError: If the model has no such network or none at all, or the folder cannot be made.
     """
     content = read_model_checkpoint(checkpoint)
     arguments, step = content["hyper_parameters"], content["global_step"]
     del content  # its tensors, which are read once more for the model
     model = cast(GenerativeModel, load_model(checkpoint))
     configs = network_configs(model, arguments)
+    if not configs:
+        raise ValueError(f"{type(model).__name__} has no network that could be exported")
     for name in names:
         if name not in configs:
             hint = nearest(name, list(configs))
@@ -74,9 +76,11 @@ def describe(model: GenerativeModel, network: nn.Module, class_path: str) -> dic
     """What one must know to use a network without its model."""
     rows = [row for row in read_catalogue() if row["class_path"] == class_path]
     known = next((row for row in rows if row["status"] != "config"), {})
+    orders = isinstance(network, OrderedNetwork) and not isinstance(network, OrderlessNetwork)
+    call = type(network).along if orders else type(network).forward  # type: ignore[attr-defined]
     facts: dict[str, Any] = {
         "model": {"class_path": class_path, "name": known.get("name"), "paper": known.get("paper")},
-        "maps": inspect.getdoc(type(network).forward),
+        "maps": inspect.getdoc(call),
         "shape": list(model.shape),
         "pixel_range": [-1, 1],
     }

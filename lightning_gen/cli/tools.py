@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from json import dumps
-from math import prod
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-LARGEST = 2**28  # levels of a picture
 SWITCHES = ("--json", "--zoo", "--dry_run", "--strict")  # options that need no value
 POSITIONAL = ("data", "compare", "reproduce", "sweep")  # tools whose first argument has no option
 
@@ -40,7 +38,7 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
 
 def _switched(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the value of each switch that stands alone."""
-    following = [*arguments[1:], ""]
+    following = [*arguments, ""][1:]
     return [
         f"{argument}=true" if argument in SWITCHES and after not in ("true", "false") else argument
         for argument, after in zip(arguments, following, strict=True)
@@ -110,6 +108,8 @@ def sample(
     output: Path = Path("samples.png"),
     seed: int = 0,
     batch_size: int = 64,
+    labels: list[int] | None = None,
+    temperature: float | None = None,
 ) -> None:
     """Draws images from a checkpoint into one picture; of a class-conditional model, all classes in turn.
 
@@ -119,39 +119,12 @@ def sample(
         output: The picture to write, .png or .jpg.
         seed: The same seed gives the same images.
         batch_size: Images at a time, which does not change them.
+        labels: The classes to draw in turn instead of all, such as [3,7].
+        temperature: Of models that draw pixel by pixel: below 1 the likely gets likelier.
     """
-    import torch
-    from tqdm import tqdm
+    from .sampling import sample as run
 
-    import lightning_gen._torchvision  # noqa: F401
-    from callbacks.images import check_suffix, save_grid
-    from callbacks.points_picture import save_points
-    from lightning_gen.capabilities import Sampler
-    from lightning_gen.files import make_folder
-    from lightning_gen.metrics import PlacedNoise
-
-    from .checkpoints import load_model
-
-    if count < 1 or batch_size < 1:
-        raise ValueError(f"count and batch_size must be at least 1, got {count} and {batch_size}")
-    check_suffix(output)
-    model = load_model(checkpoint)
-    if not isinstance(model, Sampler):
-        raise ValueError(f"{type(model).__name__} cannot draw samples")
-    most = LARGEST // prod(cast(tuple[int, ...], model.shape))
-    if count > most:
-        raise ValueError(f"count must be at most {most:,} for one picture of these, got {count:,}")
-    make_folder(output.parent)  # before what may take minutes
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    classes, parts = getattr(model, "num_classes", None), []
-    for start in tqdm(range(0, count, batch_size), disable=None, desc="sampling"):
-        places = torch.arange(start, min(start + batch_size, count))
-        noise = PlacedNoise((seed, "sample"), places, model.device)
-        labels = places.to(model.device) % classes if classes else None
-        parts.append(model.sample(len(places), labels, noise).cpu())
-    save = save_points if cast(tuple[int, ...], model.shape) == (2, 1, 1) else save_grid
-    save(torch.cat(parts), output)
-    print(f"samples      {output}")
+    run(checkpoint, count, output, seed, batch_size, labels, temperature)
 
 
 def evaluate(

@@ -23,6 +23,7 @@ from .information import categorical_information as categorical_information
 from .information import gaussian_information as gaussian_information
 from .likelihood import bernoulli_nll as bernoulli_nll
 from .likelihood import bits_per_dim as bits_per_dim
+from .likelihood import categorical_costs as categorical_costs
 from .likelihood import categorical_nll as categorical_nll
 from .likelihood import discretized_logistic_log_mass as discretized_logistic_log_mass
 from .likelihood import discretized_logistic_nll as discretized_logistic_nll

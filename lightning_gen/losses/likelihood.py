@@ -86,7 +86,12 @@ def discretized_logistic_log_mass(
 
 def categorical_nll(logits: Tensor, levels: Tensor) -> Tensor:
     """Of integer levels (B, ...), given logits (B, K, ...)."""
-    return _sum(F.cross_entropy(wide(logits), levels.long(), reduction="none"))
+    return _sum(categorical_costs(logits, levels))
+
+
+def categorical_costs(logits: Tensor, levels: Tensor) -> Tensor:
+    """Nats of each of integer levels (B, ...), given logits (B, K, ...)."""
+    return F.cross_entropy(wide(logits), levels.long(), reduction="none")
 
 
 def orderless_nll(logits: Tensor, levels: Tensor, known: Tensor) -> Tensor:
@@ -104,7 +109,7 @@ def orderless_nll(logits: Tensor, levels: Tensor, known: Tensor) -> Tensor:
         levels: Integers (B, ...).
         known: Which were given, (B, ...), bool; not all of them.
     """
-    costs = F.cross_entropy(wide(logits), levels.long(), reduction="none")
+    costs = categorical_costs(logits, levels)
     unknown = ~known.flatten(1)
     share = unknown.sum(1) / unknown.shape[1]
     return (costs.flatten(1) * unknown).sum(1) / share

@@ -46,9 +46,13 @@ class PixelHead(ABC):
                 f"network's outputs to {needed}"
             )
 
-    @abstractmethod
     def nll(self, numbers: Tensor, x: Tensor, levels: int) -> Tensor:
         """Nats per image, (B,)."""
+        return self.costs(numbers, x, levels).flatten(1).sum(1)
+
+    @abstractmethod
+    def costs(self, numbers: Tensor, x: Tensor, levels: int) -> Tensor:
+        """Nats per sub-pixel (B, C, H, W), each given those before it."""
 
     @abstractmethod
     def logits(self, numbers: Tensor, known: Tensor, channels: int, levels: int) -> Tensor:
@@ -65,8 +69,8 @@ class Softmax(PixelHead):
     def outputs(self, channels: int, levels: int) -> int:
         return levels
 
-    def nll(self, numbers: Tensor, x: Tensor, levels: int) -> Tensor:
-        return losses.categorical_nll(numbers, to_levels(x, levels))
+    def costs(self, numbers: Tensor, x: Tensor, levels: int) -> Tensor:
+        return losses.categorical_costs(numbers, to_levels(x, levels))
 
     def logits(self, numbers: Tensor, known: Tensor, channels: int, levels: int) -> Tensor:
         return numbers
@@ -85,10 +89,10 @@ class Logistic(PixelHead):
     def outputs(self, channels: int, levels: int) -> int:
         return 2
 
-    def nll(self, numbers: Tensor, x: Tensor, levels: int) -> Tensor:
+    def costs(self, numbers: Tensor, x: Tensor, levels: int) -> Tensor:
         location, log_scale = numbers.unbind(1)
         log_scale = log_scale.clamp(min=self.min_log_scale)
-        return losses.discretized_logistic_nll(location, log_scale, x, levels)
+        return -losses.discretized_logistic_log_mass(location, log_scale, x, levels)
 
     def logits(self, numbers: Tensor, known: Tensor, channels: int, levels: int) -> Tensor:
         location, log_scale = numbers[:, :, None].unbind(1)
@@ -123,7 +127,7 @@ class LogisticMixture(PixelHead):
     def outputs(self, channels: int, levels: int) -> int:
         return self.components * (1 + 2 * channels + channels * (channels - 1) // 2)
 
-    def nll(self, numbers: Tensor, x: Tensor, levels: int) -> Tensor:
+    def costs(self, numbers: Tensor, x: Tensor, levels: int) -> Tensor:
         numbers = wide(numbers)
         weights, location, log_scale, coefficients = self._split(numbers[:, :, 0], x.shape[1])
         location = torch.stack(
@@ -131,8 +135,9 @@ class LogisticMixture(PixelHead):
             2,
         )
         log_mass = losses.discretized_logistic_log_mass(location, log_scale, x[:, None], levels)
-        mixed = (weights.log_softmax(1) + log_mass.sum(2)).logsumexp(1)
-        return -mixed.flatten(1).sum(1)
+        # Of the first colour, the first two, and so on, by all components together.
+        log_p = (weights.log_softmax(1)[:, :, None] + log_mass.cumsum(2)).logsumexp(1)
+        return torch.cat([-log_p[:, :1], -log_p.diff(dim=1)], 1)
 
     def logits(self, numbers: Tensor, known: Tensor, channels: int, levels: int) -> Tensor:
         color = known.shape[1]

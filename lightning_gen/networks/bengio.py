@@ -2,7 +2,8 @@
 
 References:
     | Modeling High-Dimensional Discrete Data with Multi-Layer Neural Networks
-    | (Bengio and Bengio, 2000), https://papers.nips.cc/paper/1679
+    | (Bengio and Bengio, 2000)
+    | https://papers.nips.cc/paper/1679-modeling-high-dimensional-discrete-data-with-multi-layer-neural-networks
 """
 
 import torch

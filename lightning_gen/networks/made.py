@@ -2,7 +2,8 @@
 
 Without hidden layers it is the fully visible sigmoid belief network, a logistic regression of each
 sub-pixel on those before it: Does the Wake-sleep Algorithm Produce Good Density Estimators?
-(Frey et al., 1996), https://papers.nips.cc/paper/1153
+(Frey et al., 1996)
+https://papers.nips.cc/paper/1153-does-the-wake-sleep-algorithm-produce-good-density-estimators
 """
 
 from math import prod

@@ -68,6 +68,8 @@ class VectorNetwork(PixelNetwork):
         levels: How many values a sub-pixel can have, from 2 to 256.
     """
 
+    shape: Shape
+
     def __init__(self, shape: Shape = (1, 28, 28), levels: int = 2) -> None:
         super().__init__()
         check_sizes(shape=shape)

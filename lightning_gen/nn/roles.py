@@ -98,6 +98,7 @@ class PixelNetwork(nn.Module, ABC):
     a row has the same outputs above the cut.
     """
 
+    shape: tuple[int, int, int] | None = None  # of the images; None where H and W are free
     channels: int
     levels: int  # how many values a sub-pixel can have
     outputs: int  # numbers for each sub-pixel, or for each pixel where `colors` is 1

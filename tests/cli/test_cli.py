@@ -146,6 +146,14 @@ def test_a_checkpoint_without_its_run_is_scored_but_leaves_nothing(
     assert [p.name for p in folder.iterdir()] == ["some.ckpt"]
 
 
+def test_models_without_options_is_a_table(capsys):
+    """Of as many lines as there are models, whose columns are below each other."""
+    assert main(["models"]) == 0
+    lines, rows = capsys.readouterr().out.splitlines(), read_catalogue()
+    assert all(line.startswith(row["name"]) for line, row in zip(lines, rows, strict=True))
+    assert len({line.index(f" {row['family']} ") for line, row in zip(lines, rows)}) == 1
+
+
 def test_the_catalogue_tells_the_truth(capsys):
     import importlib
 

@@ -15,20 +15,20 @@ from lightning_gen.cli.catalogue import read_catalogue
 from lightning_gen.cli.checkpoints import load_model
 from lightning_gen.export import load_network
 from lightning_gen.nn import roles
-from tests.runs import small
+from tests.runs import CONFIGS, small
 from tests.test_configs import shrunk
 
 ROOT = Path(__file__).parents[2]
-DIGITS = ROOT / "configs" / "digits"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
+FORMULAS = ("uniform", "independent", "gaussian")  # models without a network
 
 
 def trained(config: str, folder: Path, *options: str) -> Path:
     """The checkpoint of three steps on fake images."""
-    source = DIGITS / f"{config}.yaml"
-    source = source if source.exists() else ROOT / "configs" / "mnist" / source.name
+    source = next(path for path in CONFIGS if path.stem == config)
     path = shrunk(source, folder / "config.yaml")
-    path.write_text(yaml.safe_dump(small(yaml.safe_load(path.read_text()))))
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "model": small(content["model"])}))
     arguments = [f"--config={path}", f"--run_dir={folder / 'run'}", "--trackers=[]", "--debug"]
     arguments += ["--allow-any-class", "--trainer.max_steps=3"]  # the random images are a test's
     assert main(["fit", *arguments, *options]) == 0
@@ -47,17 +47,28 @@ def inputs_of(network: torch.nn.Module, shape: tuple[int, ...]) -> list[torch.Te
         inputs = [torch.randn(5, network.latent_size)]
     else:
         inputs = [torch.rand(5, *shape) * 2 - 1]
+    if isinstance(network, roles.OrderlessNetwork):
+        return [*inputs, torch.rand(5, *shape) < 0.5]
+    if isinstance(network, roles.OrderedNetwork):
+        return [*inputs, 1]
+    if isinstance(network, roles.UpsamplingNetwork):
+        return [*inputs, 0, 2]
     labelled = getattr(network, "num_classes", None)
     return [*inputs, torch.arange(5) % network.num_classes] if labelled else inputs
 
 
 def outputs(network: torch.nn.Module, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    along = getattr(network, "along", None)  # of networks that know orders only
+    call = along if type(network).forward is torch.nn.Module.forward else network
     with torch.inference_mode():
-        result = network(*inputs)
+        result = call(*inputs)
     return result if isinstance(result, tuple) else (result,)
 
 
-@pytest.mark.parametrize("row", read_catalogue(), ids=lambda row: row["name"])
+ROWS = [row for row in read_catalogue() if Path(row["config"]).stem not in FORMULAS]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
 def test_every_network_of_every_model_computes_what_it_does_in_the_model(row, tmp_path):
     checkpoint = trained(Path(row["config"]).stem, tmp_path)
     model = load_model(checkpoint)
@@ -170,6 +181,15 @@ def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(
     assert words in errors[0]
     assert len(errors[0]) < 300
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_model_without_networks_exports_nothing(name, tmp_path, capsys):
+    checkpoint = trained(name, tmp_path)
+    arguments = ["export", f"--checkpoint={checkpoint}", f"--output={tmp_path / 'made'}"]
+    assert main(arguments) == 2
+    assert "Model has no network that could be exported" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("damage", ["half", "keys"])

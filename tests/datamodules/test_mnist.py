@@ -13,6 +13,7 @@ import torchvision
 from datamodules import MNIST, USPS, BinarizedMNIST, DataError, Digits, FashionMNIST
 from datamodules.mnist import AMAT_MD5
 from datamodules.usps import read_h5, read_libsvm
+from lightning_gen.randomness import Noise
 
 from .tiny import snapshot, write_mnist
 
@@ -44,6 +45,32 @@ def test_size_32_pads_with_level_0(tmp_path):
     assert torch.equal(padded[..., 2:-2, 2:-2], every(small, "test")[0])
     padded[..., 2:-2, 2:-2] = 0
     assert padded.sum() == 0
+
+
+def test_size_14_is_of_the_means_of_two_by_two_pixels(tmp_path):
+    write_mnist(tmp_path)
+    small, large = (MNIST(root=tmp_path, size=size, val_size=5) for size in (14, 28))
+    assert small.shape == (1, 14, 14)
+    images, labels = every(small, "train")
+    means = torch.nn.functional.avg_pool2d(every(large, "train")[0].double(), 2)
+    assert images.dtype == torch.uint8
+    assert torch.equal(images, (means + 0.5).floor().byte())
+    assert torch.equal(labels, every(large, "train")[1])
+
+
+def test_small_images_are_averaged_before_they_are_binarised(tmp_path):
+    write_mnist(tmp_path)
+    grey = every(MNIST(root=tmp_path, size=14, val_size=5), "train")[0]
+    data = BinarizedMNIST(root=tmp_path, size=14, val_size=5)
+    assert data.shape == (1, 14, 14)
+    for split in ("train", "val", "test"):
+        assert every(data, split)[0].unique().tolist() == [0, 255]
+    assert torch.equal(data.images("fit").pixels, grey)
+    one, n = grey[:1].expand(2000, -1, -1, -1), 2000
+    drawn = data.augment(one, Noise(("test",), n))
+    assert drawn.unique().tolist() == [0, 255]
+    p = grey[0].double() / 255
+    assert ((drawn.double().mean(0) / 255 - p).abs() <= 5 * (p * (1 - p) / n).sqrt()).all()
 
 
 def test_what_is_held_out_depends_on_the_data_alone(tmp_path):
@@ -185,6 +212,7 @@ def test_digits_keep_their_levels_at_their_own_size():
         (lambda: Digits(size=7), "size must be at least 8"),
         (lambda: USPS(size=15), "size must be at least 16"),
         (lambda: BinarizedMNIST("fixed"), "binarization must be dynamic or static"),
+        (lambda: BinarizedMNIST("static", size=14), "static images cannot have size 14"),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(build, sentence):

@@ -7,6 +7,7 @@ from lightning_gen.capabilities import Completer, Likelihood, Sampler
 from lightning_gen.levels import from_levels
 from lightning_gen.models.autoregressive import MultiscalePixelCNN
 from lightning_gen.networks.causal import GatedCausalStack
+from lightning_gen.networks.nade import NADENetwork
 from lightning_gen.networks.upsampling import ResidualUpsampling
 from lightning_gen.optimizers import FusedAdam
 from lightning_gen.randomness import Noise
@@ -139,6 +140,10 @@ def test_what_does_not_fit_is_refused():
         MultiscalePixelCNN(base, up, (1, 28, 28))
     with pytest.raises(ValueError, match="base has 2 levels but upsampling 5"):
         MultiscalePixelCNN(base, ResidualUpsampling(1, 5, 1, 2, 1), (1, 4, 4))
+    halved, up = NADENetwork((1, 2, 3)), ResidualUpsampling(1, 2, 1, 2, 1)
+    with pytest.raises(ValueError, match=r"shape \(1, 2, 3\) but gets them of \(1, 2, 2\)"):
+        MultiscalePixelCNN(halved, up, (1, 4, 4))
+    assert MultiscalePixelCNN(halved, up, (1, 4, 6)).shape == (1, 4, 6)
     with pytest.raises(ValueError, match="width must be a multiple of the 3 channels, got 4"):
         ResidualUpsampling(3, 2, 1, 4, 1)
 

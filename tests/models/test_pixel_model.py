@@ -13,6 +13,7 @@ from lightning_gen.models.autoregressive.drawing import inverse_cdf
 from lightning_gen.models.base import evaluating
 from lightning_gen.models.heads import Logistic, LogisticMixture, Softmax
 from lightning_gen.networks.causal import GatedCausalStack
+from lightning_gen.networks.nade import NADENetwork
 from lightning_gen.nn.roles import PixelNetwork
 from lightning_gen.optimizers import FusedAdam
 from lightning_gen.randomness import Noise
@@ -240,7 +241,7 @@ def test_even_odds_cost_one_bit_per_bit():
 
 
 def test_levels_that_the_network_does_not_have_are_refused():
-    with pytest.raises(ValueError, match="the network has 2 levels but the data has others"):
+    with pytest.raises(ValueError, match="the model has 2 levels but the data has others"):
         fit(make(dtype=torch.float), max_steps=1)
     make(levels=256).check(from_levels(torch.arange(256)))
     make(levels=2).check(torch.tensor([-1.0, 1.0]))
@@ -249,6 +250,14 @@ def test_levels_that_the_network_does_not_have_are_refused():
 def test_the_network_must_have_the_channels_of_the_shape():
     with pytest.raises(ValueError, match="1 channels but shape says 3"):
         PixelModel(GatedCausalStack(1, 2, 4, 1), (3, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5), (1, 5, 4), (1, 2, 8)])
+def test_a_network_of_images_of_one_shape_is_refused_for_another(shape):
+    """As many sub-pixels in other rows would be another order of them."""
+    with pytest.raises(ValueError, match=r"\(1, 4, 4\) but gets them of .*; set its shape"):
+        PixelModel(NADENetwork((1, 4, 4)), shape)
+    assert PixelModel(NADENetwork(shape), shape).shape == shape
 
 
 @pytest.mark.parametrize(

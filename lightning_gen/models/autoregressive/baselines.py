@@ -71,6 +71,10 @@ class UniformModel(Baseline):
         """Exact, in nats, (B,)."""
         return x.new_full((len(x),), x[0].numel() * log(self.levels))
 
+    def pixel_nll(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Nats per sub-pixel, (B, C, H, W)."""
+        return torch.full_like(x, log(self.levels))
+
     def check(self, images: Tensor) -> None:
         check_levels(images, self.levels)
 
@@ -108,8 +112,16 @@ class IndependentModel(Baseline):
 
     def nll(self, x: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """Exact, in nats, (B,)."""
+        return self._costs(x).sum(1).to(x.dtype)
+
+    def pixel_nll(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Nats per sub-pixel, (B, C, H, W)."""
+        return self._costs(x).view(x.shape).to(x.dtype)
+
+    def _costs(self, x: Tensor) -> Tensor:
+        """(B, D)."""
         log_p = (self.counts.counts + self.smoothing).log().log_softmax(0)
-        return -log_p.gather(0, self._levels_of(x)).sum(1).to(x.dtype)
+        return -log_p.gather(0, self._levels_of(x))
 
     def check(self, images: Tensor) -> None:
         check_levels(images, self.levels)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...levels import from_levels, to_levels
+from ...levels import from_levels
 from ...nn.roles import PixelNetwork
 from ...randomness import Noise
 from ..heads import PixelHead
@@ -83,13 +83,17 @@ def draw_pixels(
             pixel[:, color] = from_levels(level, levels, x.dtype)
 
 
-def check_levels(images: Tensor, levels: int) -> None:
-    """Raises ValueError for images (B, C, H, W) that have values between the levels."""
-    nearest = from_levels(to_levels(images, levels), levels, images.dtype)
-    if (images - nearest).abs().max() > 0.5 / 255:
+def check_network(network: PixelNetwork, shape: tuple[int, int, int]) -> None:
+    """Raises ValueError for a network that is not for images of a shape (C, H, W)."""
+    if network.channels != shape[0]:
         raise ValueError(
-            f"the network has {levels} levels but the data has others; set the network's "
-            f"levels to 256, or use data with {levels}, such as BinarizedMNIST for 2"
+            f"the network has {network.channels} channels but shape says {shape[0]}; "
+            "they must be equal"
+        )
+    if network.shape is not None and network.shape != tuple(shape):
+        raise ValueError(
+            f"the network is for images of shape {network.shape} but gets them of {tuple(shape)}; "
+            "set its shape to that"
         )
 
 

@@ -12,6 +12,7 @@ References:
     | https://arxiv.org/abs/1703.03664
 """
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -23,7 +24,8 @@ from ...nn.roles import PixelNetwork, UpsamplingNetwork
 from ...randomness import Noise
 from ..base import evaluating
 from ..heads import Softmax
-from .drawing import CompletingModel, Progress, check_levels, draw_pixels, inverse_cdf
+from ..quantised import check_levels
+from .drawing import CompletingModel, Progress, check_network, draw_pixels, inverse_cdf
 
 
 class MultiscalePixelCNN(CompletingModel):
@@ -48,11 +50,6 @@ class MultiscalePixelCNN(CompletingModel):
             a, b = getattr(base, name), getattr(upsampling, name)
             if a != b:
                 raise ValueError(f"base has {a} {name} but upsampling {b}; they must be equal")
-        if base.channels != shape[0]:
-            raise ValueError(
-                f"the networks have {base.channels} channels but shape says {shape[0]}; "
-                "they must be equal"
-            )
         if base.outputs != base.levels or base.num_classes is not None:
             raise ValueError("base must give one logit for each level, and have no classes")
         self.step = 2**upsampling.doublings
@@ -61,6 +58,7 @@ class MultiscalePixelCNN(CompletingModel):
                 f"images of {shape[1]} x {shape[2]} are not a small one doubled "
                 f"{upsampling.doublings} times; set doublings to fewer, or the data's size"
             )
+        check_network(base, (shape[0], shape[1] // self.step, shape[2] // self.step))
         self.base, self.upsampling, self._shape = base, upsampling, shape
         self.average("base", "upsampling")
 
@@ -70,18 +68,30 @@ class MultiscalePixelCNN(CompletingModel):
 
     def nll(self, x: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """Exact, in nats, (B,)."""
+        return torch.stack([costs.flatten(1).sum(1) for _, costs in self._costs(x)]).sum(0)
+
+    def pixel_nll(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Nats per sub-pixel (B, C, H, W), each given the groups before its own."""
+        parts = list(self._costs(x))
+        nats = parts[0][1].new_empty(x.shape)
+        for (row, column, step), costs in parts:
+            nats[:, :, row::step, column::step] = costs
+        return nats
+
+    def _costs(self, x: Tensor) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
+        """Where the small image and each group begin, how far apart they are, and their nats."""
         base, upsampling = (
             getattr(self, name) if self.training else self.averaged(name)
             for name in ("base", "upsampling")
         )
         small, levels = x[:, :, :: self.step, :: self.step], self.base.levels
-        total = losses.categorical_nll(base(small), to_levels(small, levels))
+        yield (0, 0, self.step), losses.categorical_costs(base(small), to_levels(small, levels))
         for group in self.upsampling.groups():
             doubled = x[:, :, :: group.step, :: group.step]
             logits = upsampling(doubled, group.doubling, group.number)
             found = doubled[:, :, group.row :: 2, group.column :: 2]
-            total = total + losses.categorical_nll(logits, to_levels(found, levels))
-        return total
+            places = group.row * group.step, group.column * group.step, 2 * group.step
+            yield places, losses.categorical_costs(logits, to_levels(found, levels))
 
     def check(self, images: Tensor) -> None:
         check_levels(images, self.base.levels)

@@ -49,9 +49,26 @@ class OrderMixture(LikelihoodModel, ABC):
 
     def order_nll(self, x: Tensor, order: int) -> Tensor:
         """Exact, in nats, (B,): of one of the orders alone."""
+        return self._costs(x, order).flatten(1).sum(1)
+
+    def pixel_nll(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Nats per sub-pixel (B, C, H, W), which sum to `nll`.
+
+        Of several orders they are the mean over the posterior of the order given the image. What is
+        left, the divergence of that posterior from even odds, belongs to no sub-pixel more than to
+        others and is spread evenly.
+        """
+        orders = range(len(self.network.orders))
+        costs = torch.stack([self._costs(x, order) for order in orders])
+        nll = costs.flatten(2).sum(2)
+        mean = torch.einsum("kb,kbchw->bchw", (-nll).softmax(0), costs)
+        rest = losses.mixture_nll(nll) - mean.flatten(1).sum(1)
+        return mean + (rest / x[0].numel()).view(-1, 1, 1, 1)
+
+    def _costs(self, x: Tensor, order: int) -> Tensor:
         network = self.network if self.training else self.averaged("network")
         logits = cast(OrderedNetwork, network).along(x, order)
-        return losses.categorical_nll(logits, to_levels(x, self.network.levels))
+        return losses.categorical_costs(logits, to_levels(x, self.network.levels))
 
     def check(self, images: Tensor) -> None:
         check_levels(images, self.network.levels)

@@ -22,7 +22,8 @@ from ...nn.roles import PixelNetwork
 from ...randomness import Noise
 from ..base import evaluating
 from ..heads import PixelHead, Softmax
-from .drawing import CompletingModel, Progress, check_levels, draw_pixels
+from ..quantised import check_levels
+from .drawing import CompletingModel, Progress, check_network, draw_pixels
 
 
 class PixelModel(CompletingModel):
@@ -43,12 +44,8 @@ class PixelModel(CompletingModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_network(network, shape)
         self.network, self.head, self._shape = network, head or Softmax(), shape
-        if network.channels != shape[0]:
-            raise ValueError(
-                f"the network has {network.channels} channels but shape says {shape[0]}; "
-                "they must be equal"
-            )
         self.head.check(network)
         self.average("network")
 
@@ -63,12 +60,20 @@ class PixelModel(CompletingModel):
 
     def nll(self, x: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """Exact, in nats, (B,)."""
+        return self.head.nll(self._numbers(x, labels), x, self.network.levels)
+
+    def pixel_nll(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Nats per sub-pixel (B, C, H, W), each given those before it."""
+        return self.head.costs(self._numbers(x, labels), x, self.network.levels)
+
+    def _numbers(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """What the network says of images: (B, outputs, colors, H, W)."""
         if self.num_classes is None:
             labels = None
         elif labels is None:
             raise ValueError("the model is conditioned on classes, so its likelihood needs labels")
         network = self.network if self.training else self.averaged("network")
-        return self.head.nll(network(x, labels), x, self.network.levels)
+        return network(x, labels)
 
     def check(self, images: Tensor) -> None:
         check_levels(images, self.network.levels)

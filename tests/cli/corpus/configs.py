@@ -156,6 +156,8 @@ VALUES = {
     "width of PixelCNN": option("--model.network.width=0", "width must be .. got 0", "@gated_pixelcnn"),
     "classes of PixelCNN": option("--model.network.num_classes=3", "conditioned on 3 classes but the data has 10; set num_classes", "@gated_pixelcnn"),
     "shape of PixelCNN": option("--model.shape=[3,28,28]", "the network has 1 channels but shape says 3", "@gated_pixelcnn"),
+    "shape of NADE": option("--model.network=NADENetwork --model.network.hidden=2 --model.network.shape=[1,14,14]", "for images of shape (1, 14, 14) but gets them of (1, 28, 28); set its shape", "@gated_pixelcnn"),
+    "static digits halved": option("--data=BinarizedMNIST --data.binarization=static --data.size=14", "static images cannot have size 14 .. set size to 28, or binarization to dynamic"),
     "negative shape of PixelCNN": option("--model.shape=[1,-28,28]", "images of shape (1, -28, 28) but the data has (1, 28, 28); set", "@gated_pixelcnn"),
     "no GPU": option("--trainer.accelerator=gpu", "torch finds no GPU here; use cpu, or auto"),
     "no TPU": option("--trainer.accelerator=tpu", "trainer.accelerator tpu is not supported; use cpu, gpu or auto"),

@@ -203,7 +203,7 @@ DATA = {
     "label of no digit": Bad(MNIST, "train-labels-idx1-ubyte.gz has a label above 9; replace it", mnist(lambda raw: write_idx(raw / "train-labels-idx1-ubyte.gz", np.full(30, 77)))),
     "labels that are missing": Bad(MNIST, "mnist needs .. t10k-labels-idx1-ubyte, which is missing", mnist(lambda raw: (raw / "t10k-labels-idx1-ubyte.gz").unlink())),
     "folder for a file": Bad(MNIST, "train-images-idx3-ubyte", mnist(lambda raw: (raw / "train-images-idx3-ubyte").mkdir())),
-    "size of MNIST": Bad(f"{MNIST} --data.size=30", "size must be 28, or 32 to pad with level 0, got 30"),
+    "size of MNIST": Bad(f"{MNIST} --data.size=30", "size must be 28, 32 to pad with level 0, or 14 .. got 30"),
     "validation of more than all": Bad(MNIST, "cannot hold 10,000 images out of 30 .. hold out fewer (val_size", mnist(lambda _: None)),
     "binarization": Bad("fit --config=small.yaml --data=BinarizedMNIST --data.binarization=none", "data.binarization must be one of dynamic, static, got none"),
     "static digits": Bad("fit --config=small.yaml --data=BinarizedMNIST --data.binarization=static --data.root=. --data.download=false --data.size=28 --model.generator.shape=[1,28,28] --model.discriminator.shape=[1,28,28]", "binarized_mnist_train.amat should hold lines of 784 digits 0 or 1; replace it", lambda _: (put("binarized_mnist/binarized_mnist_train.amat", "0 1 2\n"), put("small.yaml", SMALL))),

@@ -1,0 +1,93 @@
+"""Samples of a checkpoint as one picture."""
+
+import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
+
+import inspect
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from tqdm import tqdm
+
+from callbacks.images import check_suffix, save_grid
+from callbacks.points_picture import save_points
+from lightning_gen.capabilities import Sampler
+from lightning_gen.files import make_folder
+from lightning_gen.metrics import PlacedNoise
+
+from .checkpoints import load_model
+
+LARGEST = 2**28  # levels of a picture
+
+
+def sample(
+    checkpoint: Path,
+    count: int,
+    output: Path,
+    seed: int,
+    batch_size: int,
+    labels: Sequence[int] | None = None,
+    temperature: float | None = None,
+) -> None:
+    """Draws images from a checkpoint into one picture.
+
+    Arguments:
+        checkpoint: A checkpoint of `fit`.
+        count: How many images.
+        output: The picture.
+        seed: What they are a function of.
+        batch_size: Images at a time.
+        labels: Classes that the images have in turn; by default all.
+        temperature: See `CompletingModel`.
+
+    Raises:
+        ValueError: If the model cannot draw so many, or not of these classes or at a temperature.
+    """
+    if count < 1 or batch_size < 1:
+        raise ValueError(f"count and batch_size must be at least 1, got {count} and {batch_size}")
+    check_suffix(output)
+    model = load_model(checkpoint)
+    if not isinstance(model, Sampler):
+        raise ValueError(f"{type(model).__name__} cannot draw samples")
+    shape = cast(tuple[int, ...], model.shape)
+    if count > LARGEST // prod(shape):
+        most = LARGEST // prod(shape)
+        raise ValueError(f"count must be at most {most:,} for one picture of these, got {count:,}")
+    classes, options = classes_of(model, labels), options_of(model, temperature)
+    make_folder(output.parent)  # before what may take minutes
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    parts = []
+    for start in tqdm(range(0, count, batch_size), disable=None, desc="sampling"):
+        places = torch.arange(start, min(start + batch_size, count))
+        noise = PlacedNoise((seed, "sample"), places, model.device)
+        mine = classes[places % len(classes)].to(model.device) if len(classes) else None
+        parts.append(model.sample(len(places), mine, noise, **options).cpu())
+    save = save_points if shape == (2, 1, 1) else save_grid
+    save(torch.cat(parts), output)
+    print(f"samples      {output}")
+
+
+def classes_of(model: LightningModule, labels: Sequence[int] | None) -> torch.Tensor:
+    """The classes that samples have in turn: those asked for, by default all; none if it has none."""
+    known = getattr(model, "num_classes", None) or 0
+    if labels is None:
+        return torch.arange(known)
+    if not known:
+        raise ValueError(f"{type(model).__name__} was given no classes; leave --labels out")
+    if not labels or not all(0 <= label < known for label in labels):
+        raise ValueError(f"labels must be classes from 0 to {known - 1}, got {list(labels)}")
+    return torch.tensor(labels)
+
+
+def options_of(model: LightningModule, temperature: float | None) -> dict[str, Any]:
+    """What else `sample` of a model is given."""
+    if temperature is None:
+        return {}
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    if "temperature" not in inspect.signature(cast(Sampler, model).sample).parameters:
+        raise ValueError(f"{type(model).__name__} knows no temperature; leave --temperature out")
+    return {"temperature": temperature}
