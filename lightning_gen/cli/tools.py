@@ -40,7 +40,7 @@ def run_tool(command: str, arguments: Sequence[str]) -> None:
 
 def _switched(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the value of each switch that stands alone."""
-    following = [*arguments[1:], ""]
+    following = [*arguments, ""][1:]
     return [
         f"{argument}=true" if argument in SWITCHES and after not in ("true", "false") else argument
         for argument, after in zip(arguments, following, strict=True)
