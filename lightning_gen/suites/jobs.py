@@ -39,9 +39,16 @@ class Job(NamedTuple):
         return f"{self.row.name}, seed {self.seed}"
 
     @property
+    def config(self) -> Path:
+        """What its row is run by."""
+        if self.row.config is None:
+            raise ValueError(f"the row {self.row.name} has no config, so it cannot be run")
+        return self.row.config
+
+    @property
     def recipe(self) -> str:
         """A hash of all that the run is made by."""
-        made = [self.row.config.read_text(), self.scale.overrides, self.seed]
+        made = [self.config.read_text(), self.scale.overrides, self.seed]
         return sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
     def fit(self) -> list[str]:
@@ -50,7 +57,7 @@ class Job(NamedTuple):
         if self.data is not None:
             settings["data.root"] = self.data
         place = [f"--run_dir={self.folder}", "--ckpt_path=auto", "--trackers=[csv]"]
-        return ["fit", f"--config={self.row.config}", *place, *options(settings)]
+        return ["fit", f"--config={self.config}", *place, *options(settings)]
 
     def test(self) -> list[str]:
         """The arguments that score the test images, where `fit` has not."""

@@ -11,7 +11,7 @@ from lightning_gen.tracking import read_results
 
 from .cells import FLOOR, TALLY_HEAD, section, table_of, tallies, tally_text
 from .jobs import Job, jobs_of
-from .suite import Suite
+from .suite import Row, Suite
 
 # By scale, row and seed: what `collect` gives.
 Found = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -26,10 +26,11 @@ class Outcome(NamedTuple):
         published: The value that was published, None if there is none.
         comparable: Whether it was measured by the same protocol.
         source: Where.
-        expected: Between which values the mean should lie.
+        dequantised: Whether the likelihood is that of a density, of images with noise.
+        expected: Between which values the mean should lie; None of a row that nothing here trains.
         seeds: How many runs there are, and how many there should be.
         summary: Mean and interval over them; None if there are none.
-        verdict: PASS, FAIL or missing.
+        verdict: PASS, FAIL, missing or not trained.
         protocols: By which it was measured; more than one is a fault.
     """
 
@@ -38,7 +39,8 @@ class Outcome(NamedTuple):
     published: float | None
     comparable: bool
     source: str
-    expected: tuple[float, float]
+    dequantised: bool
+    expected: tuple[float, float] | None
     seeds: tuple[int, int]
     summary: Summary | None
     verdict: str
@@ -114,26 +116,29 @@ def outcomes(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -
     """
     every = []
     for row in suite.rows:
-        if scale not in row.scales:
+        at = row.scales.get(scale)
+        if row.config is None:
+            stated = [_stated(row, score) for score in row.published]
+            every += [Outcome(*each, None, (0, 0), None, NOT_TRAINED, []) for each in stated]
+        if at is None:
             continue
-        wanted = row.scales[scale]
         runs = list(found.get(row.slug, {}).values())
-        for score, bounds in wanted.expect.items():
+        for score, bounds in at.expect.items():
             made = [run["scores"][score] for run in runs if score in run["scores"]]
-            published = row.published.get(score, {})
-            every.append(
-                Outcome(
-                    row.name,
-                    score,
-                    published.get("value"),
-                    bool(published.get("comparable", True)),
-                    published.get("source", ""),
-                    bounds,
-                    (len(made), len(wanted.seeds)),
-                    *_judged(made, bounds, len(wanted.seeds)),
-                )
-            )
+            seeds = len(made), len(at.seeds)
+            judged = bounds, seeds, *_judged(made, bounds, len(at.seeds))
+            every.append(Outcome(*_stated(row, score, at.comparable), *judged))
     return every
+
+
+def _stated(
+    row: Row, score: str, comparable: bool = True
+) -> tuple[str, str, float | None, bool, str, bool]:
+    """What the suite says of a score, as an `Outcome` begins."""
+    published = row.published.get(score, {})
+    same = published.get("comparable", True) and (comparable or not published)
+    said = published.get("value"), bool(same), published.get("source", "")
+    return row.name, score, *said, row.dequantised
 
 
 def _judged(
@@ -151,21 +156,21 @@ def _judged(
 
 def text(outcome: Outcome) -> list[str]:
     """The cells of an outcome's line."""
-    low, high = outcome.expected
-    measured = "-"
+    expected, seeds, measured = "-", "-", "-"
+    if outcome.expected is not None:
+        expected = "{:g} to {:g}".format(*outcome.expected)
+        seeds = f"{outcome.seeds[0]} of {outcome.seeds[1]}"
     if outcome.summary is not None:
         measured = f"{outcome.summary.mean:.4g}"
         if not math.isnan(outcome.summary.low):
             measured += f" [{outcome.summary.low:.4g}, {outcome.summary.high:.4g}]"
-    seeds = f"{outcome.seeds[0]} of {outcome.seeds[1]}"
+    score = f"{outcome.score}, dequantised" if outcome.dequantised else outcome.score
     published = "-" if outcome.published is None else f"{outcome.published:g}"
     published += "" if outcome.comparable else "*"
-    return [
-        *(outcome.row, outcome.score, published),
-        *(f"{low:g} to {high:g}", measured, seeds, outcome.verdict),
-    ]
+    return [outcome.row, score, published, expected, measured, seeds, outcome.verdict]
 
 
+NOT_TRAINED = "not trained"
 HEAD = ["row", "score", "published", "expected", "mean [95 %]", "seeds", "verdict"]
 
 
@@ -173,7 +178,8 @@ def report(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -> 
     """What came out of a scale for a terminal, and whether all of it passes."""
     if suite.matrix is None:
         every = outcomes(suite, scale, found)
-        return aligned([HEAD, *map(text, every)]), all(each.verdict == "PASS" for each in every)
+        passes = all(each.verdict in ("PASS", NOT_TRAINED) for each in every)
+        return aligned([HEAD, *map(text, every)]), passes
     columns = tallies(suite, scale, found)
     cells, said = table_of(suite, scale, found), [TALLY_HEAD, *map(tally_text, columns)]
     passes = all(each.verdict == "PASS" for each in columns)
@@ -222,5 +228,7 @@ def _rows(suite: Suite, scale: str, found: Mapping[str, Mapping[str, Any]]) -> l
         lines += ["", "Published:", "", *(f"- {source}" for source in sources)]
     if not all(e.comparable for e in every):
         lines += ["", "\\* by another protocol: not to be compared with the numbers beside it."]
+    reasons = [f"- {row.name}: {row.why}" for row in suite.rows if row.config is None]
+    lines += ["", "Not trained here:", "", *reasons] if reasons else []
     lines += ["", "Measured as:", ""]
     return [*lines, *(f"- {e.row}: `{p}`" for e in every for p in e.protocols)]

@@ -16,8 +16,12 @@ the seeds should lie::
             cost: {minutes: 5, machine: two CPU cores}
             expect: {nll/bound: [93, 98]}
             overrides: {trainer.max_epochs: 28}
+      - name: DRAW
+        published: {nll/bound: {value: 80.97, source: "https://..."}}
+        why: Its reader and writer are not here.
 
-Where rows are crossed with columns, `matrix` says how each is stated once.
+A row that nothing here trains says `why` in place of `config` and `scales`: its number stands in the
+table alone. Where rows are crossed with columns, `matrix` says how each is stated once.
 """
 
 from pathlib import Path
@@ -40,6 +44,7 @@ class Scale(NamedTuple):
         overrides: Settings that differ from the config's, by their dotted names.
         may_collapse: Whether a run that a guard gave up, as for a loss that is no number, is a
             result: that there is no score.
+        comparable: Whether the published numbers are of the same data.
     """
 
     seeds: tuple[int, ...]
@@ -48,6 +53,7 @@ class Scale(NamedTuple):
     expect: dict[str, tuple[float, float]]
     overrides: dict[str, Any]
     may_collapse: bool = False
+    comparable: bool = True
 
 
 class Row(NamedTuple):
@@ -55,15 +61,19 @@ class Row(NamedTuple):
 
     Arguments:
         name: Of the model, as the table has it.
-        config: What it is run by.
-        published: For a score, its value and its source, and a note on what differs.
-        scales: By name.
+        config: What it is run by, None if nothing here trains it.
+        published: For a score, its value and its source, and whether it is comparable.
+        scales: By name; none without a config.
+        why: Nothing here trains it.
+        dequantised: Whether its likelihoods are those of a density, of images with noise.
     """
 
     name: str
-    config: Path
+    config: Path | None
     published: dict[str, dict[str, Any]]
     scales: dict[str, Scale]
+    why: str = ""
+    dequantised: bool = False
 
     @property
     def slug(self) -> str:
@@ -118,23 +128,34 @@ def read_suite(path: Path) -> Suite:
 
 
 def _row(content: Any, where: str) -> Row:
-    name = field(content, "name", str, where)
+    name, published = field(content, "name", str, where), _published(content, where)
+    dequantised = bool(content.get("dequantised", False))
+    if "why" in content:
+        given = [key for key in ("config", "scales") if key in content]
+        if given or not published:
+            raise ValueError(
+                f"{where} says why nothing trains it, so it should have published numbers, and "
+                "neither a config nor scales"
+            )
+        return Row(name, None, published, {}, field(content, "why", str, where), dequantised)
     config = Path(field(content, "config", str, where))
     if not config.is_file():
         raise ValueError(
             f"{where} is run by {config}, which is not there; run it from the repository"
         )
-    scales = field(content, "scales", dict, where)
+    scales = {
+        key: _scale(value, f"scale {key} of {where}")
+        for key, value in field(content, "scales", dict, where).items()
+    }
+    return Row(name, config, published, scales, "", dequantised)
+
+
+def _published(content: Any, where: str) -> dict[str, dict[str, Any]]:
     published = content.get("published") or {}
     for score, value in published.items() if isinstance(published, dict) else [("published", None)]:
         if not isinstance(value, dict) or not isinstance(value.get("value"), int | float):
             raise ValueError(f"{where} should have {score} as {{value: NUMBER, source: WHERE}}")
-    return Row(
-        name,
-        config,
-        published,
-        {key: _scale(value, f"scale {key} of {where}") for key, value in scales.items()},
-    )
+    return published
 
 
 def _scale(content: Any, where: str) -> Scale:
@@ -152,4 +173,6 @@ def _scale(content: Any, where: str) -> Scale:
     minutes = float(field(cost, "minutes", int | float, f"the cost of {where}"))
     machine = field(cost, "machine", str, f"the cost of {where}")
     collapses = bool(content.get("may_collapse", False))
-    return Scale(seeds, minutes, machine, expect, overrides_of(content, where), collapses)
+    comparable = bool(content.get("comparable", True))
+    overrides = overrides_of(content, where)
+    return Scale(seeds, minutes, machine, expect, overrides, collapses, comparable)
