@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -28,13 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs benchmarks and prints their ratios. A goal that is missed is no error."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Speed as ratios measured in one run: CPU time, one thread, medians of pairs.",
+        description="Speed as ratios measured in one run: CPU time, one thread, medians of pairs, "
+        "or as it says.",
         epilog="\n".join(f"  {name:10}{what}" for name, what in BENCHMARKS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; by default all, below")
     parser.add_argument("--json", action="store_true", help="print a list of objects instead")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of benchmarks that are timed by the clock as well"
+    )
     options = parser.parse_args(arguments)
+    if options.threads < 1:
+        parser.error(f"--threads must be at least 1, got {options.threads}")
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
@@ -42,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     for name in options.names or BENCHMARKS:
         print(f"{name}: {BENCHMARKS[name]}", file=sys.stderr if options.json else sys.stdout)
-        for ratio in importlib.import_module(f"benchmarks.{name}").run():
+        run = importlib.import_module(f"benchmarks.{name}").run
+        more = (
+            {"threads": options.threads} if "threads" in inspect.signature(run).parameters else {}
+        )
+        for ratio in run(**more):
             found.append({"benchmark": name, **ratio.as_dict()})
             if not options.json:
                 print(f"  {ratio}", flush=True)

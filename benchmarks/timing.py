@@ -168,16 +168,26 @@ def repeated(measure: Callable[[], Mapping[str, list[float]]], times: int = 3) -
     return {name: [second for each in every for second in each[name]] for name in every[0]}
 
 
-def timed(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of calls, one of each a round, after one of each that does not count."""
+def timed(
+    variants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, list[float]]:
+    """Seconds of calls, one of each a round, after one of each that does not count.
+
+    Arguments:
+        variants: The calls by name.
+        rounds: How many of each are measured, in random order.
+        clock: What says the seconds, by default those of CPUs.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for call in variants.values():
         call()
     for _ in range(rounds):
         for name in random.sample(list(variants), len(variants)):
-            start = time.process_time()
+            start = clock()
             variants[name]()
-            seconds[name].append(time.process_time() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

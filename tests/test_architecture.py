@@ -124,6 +124,27 @@ def test_files_and_functions_are_short():
                 assert lines <= 45, f"{path}: {node.name} has {lines} lines"
 
 
+def code_lines(path: Path) -> int:
+    """Lines of a file that are neither empty nor of docstrings."""
+    text, said = path.read_text(), set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            said |= {*range(node.body[0].lineno, node.body[0].end_lineno + 1)}
+    return sum(bool(line.strip()) and i not in said for i, line in enumerate(text.split("\n"), 1))
+
+
+def test_models_are_short_enough_to_be_read_beside_their_papers():
+    models = ROOT / "lightning_gen" / "models"
+    files = [
+        path for room in ("autoregressive", "flows", "gans") for path in models.glob(f"{room}/*")
+    ]
+    files = [path for path in files if path.suffix == ".py" and path.name != "base.py"]
+    for path in (*files, models / "heads.py", models / "logistic_mixture.py"):
+        assert code_lines(path) < 100, f"{path} has {code_lines(path)} lines"
+
+
 def test_models_leave_the_framework_to_their_bases():
     for path in (ROOT / "lightning_gen" / "models").glob("*/*.py"):
         text = path.read_text()

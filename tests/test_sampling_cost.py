@@ -7,9 +7,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.sampling import CASES
+from benchmarks import __main__ as benchmarks
+from benchmarks import sampling
+from benchmarks.sampling import CASES, Case
 from lightning_gen.models.autoregressive import PixelModel
+from lightning_gen.networks.causal import GatedCausalStack
+from lightning_gen.nn.incremental import Walk
 from lightning_gen.nn.roles import PixelNetwork
+from lightning_gen.randomness import Noise
 from tests.pixels import NETWORKS, network
 
 
@@ -17,6 +22,17 @@ def flops(call):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         call()
     return counter.get_total_flops()
+
+
+class Naive(Walk):
+    """The whole network on the whole image for each sub-pixel."""
+
+    def __init__(self, x, network):
+        super().__init__(x)
+        self.network = network
+
+    def outputs(self, row, column, color=0):
+        return self.network(self.x)[:, :, color, row, column]
 
 
 class Operators(TorchDispatchMode):
@@ -64,3 +80,39 @@ def test_a_pixel_takes_a_number_of_operators_that_only_depth_changes(kind):
 def test_the_benchmark_is_of_networks_that_can_be_sampled_without_computing_twice():
     for case in CASES.values():
         assert type(case.network()).walk is not PixelNetwork.walk
+
+
+@pytest.mark.parametrize(("arguments", "threads"), [([], 2), (["--threads=3"], 3)])
+def test_the_benchmark_looks_at_one_thread_and_at_the_clock(
+    arguments, threads, monkeypatch, capsys
+):
+    tiny = Case(lambda: GatedCausalStack(1, 2, 4, 1, 3, 3, 4), (1, 4, 4), (">= 0", None))
+    monkeypatch.setattr(sampling, "CASES", {"tiny": tiny})
+    before, counts = torch.get_num_threads(), []
+    measure = sampling.compare
+    monkeypatch.setattr(
+        sampling, "compare", lambda *args: counts.append(torch.get_num_threads()) or measure(*args)
+    )
+    assert benchmarks.main(["sampling", *arguments]) == 0
+    assert counts == [1, threads]
+    assert torch.get_num_threads() == before
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == 4
+    assert all("1 thread, CPU time" in line for line in lines[:2])
+    assert all(f"{threads} threads, clock" in line for line in lines[2:])
+    assert [line.split(" / ")[0].strip() for line in lines] == ["naive (16 forwards)", "tiny"] * 2
+
+
+@pytest.mark.slow
+def test_in_the_size_of_the_benchmark_images_are_those_of_the_naive_sampler(monkeypatch):
+    """Five layers of 64 on 16x16, with weights far from even odds: a pixel that differs would spread."""
+    torch.manual_seed(0)
+    model = PixelModel(GatedCausalStack(1, 2, 64, 4, 3, 3, 64), (1, 16, 16)).double()
+    for parameter in model.parameters():
+        parameter.data.mul_(3)
+    drawn = model.sample(2, noise=Noise(("test",), 2, dtype=torch.double))
+    assert 0.1 < (drawn > 0).double().mean() < 0.9
+
+    monkeypatch.setattr(GatedCausalStack, "walk", lambda network, x, labels: Naive(x, network))
+    naive = model.sample(2, noise=Noise(("test",), 2, dtype=torch.double))
+    assert torch.equal(naive, drawn)

@@ -13,6 +13,9 @@ from . import TRUST
 from .allowed import refusal
 from .reasons import reason_of, renamed, wrong_value
 
+FORMER = {  # classes that are gone, and what a config should say instead
+    "GatedPixelCNN": "GatedPixelCNN is now PixelModel with a GatedCausalStack network",
+}
 BASES = ("pytorch_lightning.LightningModule", "pytorch_lightning.LightningDataModule")
 
 
@@ -110,6 +113,8 @@ def unknown_class(reason: str, where: list[str], message: str) -> str | None:
     place = f" for {'.'.join(where)}" if where else ""
     found = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", reason)
     if found:
+        if found[2] in FORMER:
+            return f"{FORMER[found[2]]} ({place.strip()})"
         there = getattr(sys.modules.get(found[1]), "__dict__", {})
         names = [name for name in there if not name.startswith("_")]
         near = difflib.get_close_matches(found[2], names, n=1)
@@ -118,6 +123,8 @@ def unknown_class(reason: str, where: list[str], message: str) -> str | None:
     found = re.search(r"Expected a dot import path string: ([^\s,]+?)\.?(?:\s|$)", reason)
     if found:
         role = role_of(where, reason, message)
+        if found[1] in FORMER:
+            return f"there is no class {found[1]}{place}; {FORMER[found[1]]}"
         hint = nearest(found[1], subclasses_of(role), subclasses_of(role, ours=False))
         return f"there is no class {found[1]}{place}; {hint}"
     found = re.search(r"(?:Not a valid|does not correspond to a) subclass of (\w+)", reason)

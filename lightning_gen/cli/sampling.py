@@ -4,6 +4,7 @@ import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -83,11 +84,15 @@ def classes_of(model: LightningModule, labels: Sequence[int] | None) -> torch.Te
 
 
 def options_of(model: LightningModule, temperature: float | None) -> dict[str, Any]:
-    """What else `sample` of a model is given."""
+    """What else `sample` of a model is given: a bar for each batch too, if it draws by steps."""
+    known = inspect.signature(cast(Sampler, model).sample).parameters
+    options: dict[str, Any] = {}
+    if "progress" in known:
+        options["progress"] = partial(tqdm, disable=None, desc="drawing", leave=False)
     if temperature is None:
-        return {}
+        return options
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    if "temperature" not in inspect.signature(cast(Sampler, model).sample).parameters:
+    if "temperature" not in known:
         raise ValueError(f"{type(model).__name__} knows no temperature; leave --temperature out")
-    return {"temperature": temperature}
+    return {**options, "temperature": temperature}

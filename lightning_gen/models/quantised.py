@@ -10,7 +10,7 @@ from ..randomness import Noise
 BIN_WIDTH = 2 / 255  # of a level in [-1, 1]
 
 
-def check_levels(images: Tensor, levels: int) -> None:
+def check_images(images: Tensor, levels: int) -> None:
     """Raises ValueError for images (B, C, H, W) in [-1, 1] that have other values than `levels`."""
     nearest = from_levels(to_levels(images, levels), levels, images.dtype)
     if (images - nearest).abs().max() > 0.5 / 255:

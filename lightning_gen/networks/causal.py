@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from ..nn.causal import GatedCausalLayer, MaskedConv2d, RowCausalConv2d
 from ..nn.incremental import LeftRow, Residual, SteppedWalk, Steps, steps_of
 from ..nn.roles import PixelNetwork
-from ..nn.sizes import check_sizes
+from ..nn.sizes import check_levels, check_sizes
 
 
 class CausalNetwork(PixelNetwork):
@@ -40,9 +40,7 @@ class CausalNetwork(PixelNetwork):
         super().__init__()
         sizes["head"] = head
         check_sizes(channels=channels, num_classes=num_classes, outputs=outputs, **sizes)
-        if not 2 <= levels <= 256:
-            raise ValueError(f"levels must be from 2 to 256, got {levels}")
-        self.channels, self.levels, self.num_classes = channels, levels, num_classes
+        self.channels, self.levels, self.num_classes = channels, check_levels(levels), num_classes
         self.outputs = levels if outputs is None else outputs
         self.colors = channels if color_order else 1
         for name, size in sizes.items():
@@ -65,7 +63,21 @@ class CausalNetwork(PixelNetwork):
         return self.head(features).unflatten(1, (self.outputs, self.colors))
 
 
-class MaskedStack(CausalNetwork):
+class ChainNetwork(CausalNetwork):
+    """Two parts and the outputs, one after the other: a first layer, and blocks."""
+
+    first: nn.Module
+    blocks: nn.Sequential
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.to_outputs(self.blocks(self.first(x)))
+
+    def walk(self, x: Tensor, labels: Tensor | None = None) -> SteppedWalk:
+        chain = nn.Sequential(self.first, self.blocks, self.head)
+        return SteppedWalk(steps_of(chain, x), x, self.colors)
+
+
+class MaskedStack(ChainNetwork):
     """The network of PixelCNN: residual blocks of masked convolutions.
 
     It has a blind spot: see `MaskedConv2d`.
@@ -118,13 +130,6 @@ class MaskedStack(CausalNetwork):
             )
         )
         self.head = self.make_head(width, head)
-
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.to_outputs(self.blocks(self.first(x)))
-
-    def walk(self, x: Tensor, labels: Tensor | None = None) -> SteppedWalk:
-        chain = nn.Sequential(self.first, self.blocks, self.head)
-        return SteppedWalk(steps_of(chain, x), x, self.colors)
 
 
 class GatedCausalStack(CausalNetwork):

@@ -11,7 +11,6 @@ References:
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import prod
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from ..nn.raster import Shape, to_images, to_vector
 from ..nn.roles import ImageFlow
 from ..nn.sizes import check_sizes
+from .mlp import hidden_layers
 
 
 class AdditiveCouplings(ImageFlow):
@@ -75,13 +75,10 @@ class AdditiveCouplings(ImageFlow):
 
 def shift(inputs: int, outputs: int, widths: Sequence[int]) -> nn.Sequential:
     """A fully connected network with hidden ReLU layers whose last layer begins at zero."""
-    layers: list[nn.Module] = []
-    for a, b in pairwise((inputs, *widths)):
-        layers += [nn.Linear(a, b), nn.ReLU()]
     last = nn.Linear(widths[-1], outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers, last)
+    return nn.Sequential(*hidden_layers((inputs, *widths)), last)
 
 
 def _interleave(even: Tensor, odd: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ References:
     | https://arxiv.org/abs/1310.1757
 """
 
-from itertools import pairwise
 from math import prod
 
 import torch
@@ -18,9 +17,10 @@ from torch import Tensor, nn
 
 from ..nn.places import Places
 from ..nn.prefixes import prefixes
-from ..nn.raster import Shape, check_levels, random_orders, to_inputs, to_logits, to_vector
+from ..nn.raster import Shape, random_orders, to_inputs, to_logits, to_vector
 from ..nn.roles import OrderlessNetwork
-from ..nn.sizes import check_sizes
+from ..nn.sizes import check_levels, check_sizes
+from .mlp import hidden_layers
 
 
 class DeepNADENetwork(OrderlessNetwork):
@@ -49,12 +49,9 @@ class DeepNADENetwork(OrderlessNetwork):
         self.shape, self.levels = (channels, height, width), check_levels(levels)
         self.dimensions, self.free = prod(shape), levels - 1
         orders = random_orders(count, self.dimensions, torch.Generator().manual_seed(seed))
-        self.register_buffer("orders", orders, persistent=False)
+        self.register_buffer("orders", orders)
         self.first = nn.Linear(2 * self.dimensions, widths[0])
-        layers: list[nn.Module] = [nn.ReLU()]
-        for a, b in pairwise(widths):
-            layers += [nn.Linear(a, b), nn.ReLU()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(nn.ReLU(), *hidden_layers(widths))
         self.out = nn.Linear(widths[-1], self.dimensions * self.free)
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
@@ -80,8 +77,8 @@ class DeepNADENetwork(OrderlessNetwork):
         """Weight (D, levels - 1, width) and bias (D, levels - 1) of the last layer."""
         return self.out.weight.unflatten(0, (-1, self.free)), self.out.bias.view(-1, self.free)
 
-    def begin(self, x: Tensor, order: int) -> Places:
-        return DeepNADEPlaces(self, x, self.orders[order])
+    def begin_along(self, x: Tensor, order: Tensor) -> Places:
+        return DeepNADEPlaces(self, x, order)
 
 
 class DeepNADEPlaces(Places):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..nn.roles import Decoder, Encoder
 from ..nn.sizes import check_sizes
+from .mlp import hidden_layers
 
 
 class MLPEncoder(Encoder):
@@ -27,7 +28,7 @@ class MLPEncoder(Encoder):
         super().__init__()
         check_sizes(shape=shape, latent_size=latent_size, widths=widths)
         self.shape, self.latent_size = shape, latent_size
-        self.layers = nn.Sequential(nn.Flatten(), *_hidden(prod(shape), *widths))
+        self.layers = nn.Sequential(nn.Flatten(), *hidden_layers((prod(shape), *widths), nn.SiLU))
         self.out = nn.Linear(widths[-1], 2 * latent_size)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +56,7 @@ class MLPDecoder(Decoder):
         super().__init__()
         check_sizes(shape=shape, latent_size=latent_size, widths=widths, outputs=outputs)
         self.shape, self.latent_size, self.outputs = shape, latent_size, outputs
-        self.layers = nn.Sequential(*_hidden(latent_size, *widths))
+        self.layers = nn.Sequential(*hidden_layers((latent_size, *widths), nn.SiLU))
         self.out = nn.Linear(widths[-1], outputs * prod(shape))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -88,7 +89,9 @@ class ConvEncoder(Encoder):
         layers: list[nn.Module] = []
         for a, b in pairwise((shape[0], *widths)):
             layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.SiLU()]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), *_hidden(prod(inner), hidden))
+        self.layers = nn.Sequential(
+            *layers, nn.Flatten(), *hidden_layers((prod(inner), hidden), nn.SiLU)
+        )
         self.out = nn.Linear(hidden, 2 * latent_size)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +123,7 @@ class ConvDecoder(Decoder):
         check_sizes(outputs=outputs)
         self.shape, self.latent_size, self.outputs = shape, latent_size, outputs
         inner = _inner_shape(shape, widths)
-        layers: list[nn.Module] = [*_hidden(latent_size, hidden, prod(inner))]
+        layers = hidden_layers((latent_size, hidden, prod(inner)), nn.SiLU)
         layers.append(nn.Unflatten(1, inner))
         for a, b in pairwise((*reversed(widths), outputs * shape[0])):
             layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), nn.SiLU()]
@@ -128,13 +131,6 @@ class ConvDecoder(Decoder):
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z).unflatten(1, (self.outputs, self.shape[0]))
-
-
-def _hidden(*widths: int) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [nn.Linear(a, b), nn.SiLU()]
-    return layers
 
 
 def _inner_shape(shape: tuple[int, int, int], widths: tuple[int, ...]) -> tuple[int, int, int]:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..nn.masked import MaskedMLP
 from ..nn.places import Places
-from ..nn.raster import Shape, VectorNetwork, check_levels, random_orders, to_inputs, to_logits
+from ..nn.raster import Shape, VectorNetwork, random_orders, to_inputs, to_logits
 from ..nn.roles import OrderedNetwork
-from ..nn.sizes import check_sizes
+from ..nn.sizes import check_levels, check_sizes
 
 
 class MADENetwork(VectorNetwork):
@@ -75,7 +75,7 @@ class ManyOrdersMADE(OrderedNetwork):
         self.shape, self.levels = (channels, height, width), check_levels(levels)
         generator = torch.Generator().manual_seed(seed)
         orders = random_orders(count, prod(shape), generator)
-        self.register_buffer("orders", orders, persistent=False)
+        self.register_buffer("orders", orders)
         self.layers = MaskedMLP(orders.argsort(1), levels - 1, widths, direct, generator=generator)
 
     def along(self, x: Tensor, order: int) -> Tensor:

@@ -3,6 +3,8 @@
 With labels, they are those of conditional GANs: a label is joined to the latent and to the image.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Literal
@@ -40,9 +42,7 @@ class MLPGenerator(Generator):
         channels, height, width = shape
         self.shape, self.latent_size = (channels, height, width), latent_size
         self.num_classes = num_classes
-        layers: list[nn.Module] = []
-        for a, b in pairwise((latent_size + (num_classes or 0), *widths)):
-            layers += [nn.Linear(a, b), nn.ReLU()]
+        layers = hidden_layers((latent_size + (num_classes or 0), *widths))
         layers += [nn.Linear(widths[-1], prod(shape))]
         layers += [nn.Tanh()] if output == "tanh" else []
         self.layers = nn.Sequential(*layers, nn.Unflatten(1, self.shape))
@@ -71,13 +71,22 @@ class MLPDiscriminator(Discriminator):
         channels, height, width = shape
         self.shape, self.num_classes = (channels, height, width), num_classes
         self.feature_size = widths[-1]
-        layers: list[nn.Module] = [nn.Flatten()]
-        for a, b in pairwise((prod(shape) + (num_classes or 0), *widths)):
-            layers += [nn.Linear(a, b), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
+        sizes = prod(shape) + (num_classes or 0), *widths
+        layers = hidden_layers(sizes, partial(nn.LeakyReLU, 0.2))
+        self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
 
     def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.layers[:-2](with_labels(x.flatten(1), labels, self.num_classes))
 
     def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.layers[-2:](features)
+
+
+def hidden_layers(
+    sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU
+) -> list[nn.Module]:
+    """Linear layers from each size to the next, each with an activation after it."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), activation()]
+    return layers

@@ -1,14 +1,14 @@
 """The networks of PixelRNN (van den Oord et al., 2016), https://arxiv.org/abs/1601.06759"""
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..nn.causal import MaskedConv2d, RowCausalConv2d
-from ..nn.incremental import Residual, SteppedWalk, steps_of
+from ..nn.incremental import Residual
 from ..nn.pixel_lstm import DiagonalBiLSTM, RowLSTM
-from .causal import CausalNetwork, check_kernels
+from .causal import ChainNetwork, check_kernels
 
 
-class RecurrentStack(CausalNetwork):
+class RecurrentStack(ChainNetwork):
     """Residual recurrent layers after a masked convolution. A subclass says which.
 
     Arguments:
@@ -49,13 +49,6 @@ class RecurrentStack(CausalNetwork):
             )
         )
         self.head = self.make_head(2 * hidden, head)
-
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.to_outputs(self.blocks(self.first(x)))
-
-    def walk(self, x: Tensor, labels: Tensor | None = None) -> SteppedWalk:
-        chain = nn.Sequential(self.first, self.blocks, self.head)
-        return SteppedWalk(steps_of(chain, x), x, self.colors)
 
 
 class RowLSTMStack(RecurrentStack):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ..nn.causal import RowCausalConv2d
 from ..nn.incremental import Residual
 from ..nn.roles import UpsamplingNetwork
-from ..nn.sizes import check_sizes
+from ..nn.sizes import check_levels, check_sizes
 
 
 class ResidualUpsampling(UpsamplingNetwork):
@@ -36,11 +36,9 @@ class ResidualUpsampling(UpsamplingNetwork):
     ) -> None:
         super().__init__()
         check_sizes(channels=channels, doublings=doublings, width=width, depth=depth)
-        if not 2 <= levels <= 256:
-            raise ValueError(f"levels must be from 2 to 256, got {levels}")
         if width % channels:
             raise ValueError(f"width must be a multiple of the {channels} channels, got {width}")
-        self.channels, self.levels, self.doublings = channels, levels, doublings
+        self.channels, self.levels, self.doublings = channels, check_levels(levels), doublings
         count = doublings * len(self.places)
         self.bodies = nn.ModuleList(_body(channels + 1, width, depth) for _ in range(count))
         self.own = nn.ModuleList(

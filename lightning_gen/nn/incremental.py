@@ -93,7 +93,7 @@ class SteppedWalk(Walk):
         super().__init__(x)
         self.steps, self.colors = steps, colors
         self.at = (0, 0)
-        self._asked = False  # for the pixel where it stands
+        self._asked = -1  # the last colour, of the pixel where it stands
         steps.row()
 
     def outputs(self, row: int, column: int, color: int = 0) -> Tensor:
@@ -103,16 +103,16 @@ class SteppedWalk(Walk):
             )
         while self.at != (row, column):
             self._advance()
-        self._asked = True
+        self._asked = max(self._asked, color)
         return self.steps.pixel(column, self.x[:, :, row, column])[:, color :: self.colors]
 
     def _advance(self) -> None:
         row, column = self.at
         x = self.x[:, :, row, column]
-        if not self._asked:
+        if self._asked < self.colors - 1:  # else its features do not depend on what came since
             self.steps.pixel(column, x)
         self.steps.keep(column, x)
-        self._asked = False
+        self._asked = -1
         self.at = (row, column + 1) if column + 1 < self.x.shape[3] else (row + 1, 0)
         if self.at[1] == 0:
             self.steps.row()

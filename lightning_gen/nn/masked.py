@@ -11,7 +11,7 @@ References:
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +36,10 @@ class MaskedLinear(nn.Linear):
     def __init__(self, seen: Tensor, own: Tensor, strict: bool = False) -> None:
         super().__init__(seen.shape[1], own.shape[1])
         self.strict = strict
-        self.register_buffer("seen", seen, persistent=False)
-        self.register_buffer("own", own, persistent=False)
+        # Kept in checkpoints: shuffled ones are a function of torch's generator, which other
+        # releases may change, and the weights mean nothing under others.
+        self.register_buffer("seen", seen)
+        self.register_buffer("own", own)
         # Masks of many orders are large and made when used; that of one order is made once.
         once = self._mask(0) if len(seen) == 1 else None
         self.register_buffer("mask", once, persistent=False)
@@ -53,6 +55,11 @@ class MaskedLinear(nn.Linear):
     def _mask(self, order: int) -> Tensor:
         seen, own = self.seen[order], self.own[order, :, None]
         return (seen < own if self.strict else seen <= own).to(self.weight.dtype)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if self.mask is not None:
+            self.mask.copy_(self._mask(0))
 
 
 class MaskedMLP(nn.Module):

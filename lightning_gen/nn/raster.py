@@ -10,16 +10,9 @@ from torch import Tensor
 from .incremental import Walk
 from .places import Places, VectorWalk
 from .roles import PixelNetwork
-from .sizes import check_sizes
+from .sizes import check_levels, check_sizes
 
 Shape = tuple[int, int, int]
-
-
-def check_levels(levels: int) -> int:
-    """Raises ValueError for a number of levels that sub-pixels cannot have."""
-    if not 2 <= levels <= 256:
-        raise ValueError(f"levels must be from 2 to 256, got {levels}")
-    return levels
 
 
 def to_vector(x: Tensor) -> Tensor:
@@ -69,6 +62,7 @@ class VectorNetwork(PixelNetwork):
     """
 
     shape: Shape
+    only_logits = True
 
     def __init__(self, shape: Shape = (1, 28, 28), levels: int = 2) -> None:
         super().__init__()

@@ -103,6 +103,7 @@ class PixelNetwork(nn.Module, ABC):
     levels: int  # how many values a sub-pixel can have
     outputs: int  # numbers for each sub-pixel, or for each pixel where `colors` is 1
     colors: int  # C if each colour sees those before it in its pixel, 1 if it sees none
+    only_logits = False  # whether it can give nothing but a logit for each level
     num_classes: int | None
 
     @abstractmethod
@@ -153,6 +154,13 @@ class OrderlessNetwork(OrderedNetwork):
 
         Where the mask `known` (B, C, H, W) is false, what stands in `x` has no say.
         """
+
+    @abstractmethod
+    def begin_along(self, x: Tensor, order: Tensor) -> Places:
+        """As `begin`, along any order (D,) of the sub-pixels."""
+
+    def begin(self, x: Tensor, order: int) -> Places:
+        return self.begin_along(x, self.orders[order])
 
 
 class ImageFlow(nn.Module, ABC):

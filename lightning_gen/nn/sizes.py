@@ -1,4 +1,4 @@
-"""What can be the size of a layer."""
+"""What can be the size of a layer, and the number of levels."""
 
 from collections.abc import Sequence
 
@@ -13,3 +13,10 @@ def check_sizes(**sizes: int | Sequence[int] | None) -> None:
             raise ValueError(f"{name} must be one or more sizes of at least 1, got {list(size)}")
         if isinstance(size, int) and size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def check_levels(levels: int) -> int:
+    """Raises ValueError for a number of levels that sub-pixels cannot have."""
+    if not 2 <= levels <= 256:
+        raise ValueError(f"levels must be from 2 to 256, got {levels}")
+    return levels

@@ -17,7 +17,8 @@ from lightning_gen.models.autoregressive import (
     PixelModel,
     UniformModel,
 )
-from lightning_gen.models.heads import Logistic, LogisticMixture, Softmax
+from lightning_gen.models.heads import Logistic, Softmax
+from lightning_gen.models.logistic_mixture import LogisticMixture
 from lightning_gen.networks.causal import GatedCausalStack
 from lightning_gen.networks.deep_nade import DeepNADENetwork
 from lightning_gen.networks.made import MADENetwork, ManyOrdersMADE

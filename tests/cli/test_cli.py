@@ -190,6 +190,14 @@ BAD = {
     "unknown command": (["fitt"], "did you mean fit?"),
     "unknown model": (["fit", "--config", DCGAN, "--model=NoSuch"], "no class NoSuch for model"),
     "misspelt model": (["fit", "--config", DCGAN, "--model=LSGANN"], "did you mean LSGAN?"),
+    "model of another name before": (
+        ["fit", "--config", DCGAN, "--model=GatedPixelCNN"],
+        "GatedPixelCNN is now PixelModel with a GatedCausalStack network",
+    ),
+    "path of another name before": (
+        ["fit", "--config", DCGAN, "--model=lightning_gen.models.autoregressive.GatedPixelCNN"],
+        "GatedPixelCNN is now PixelModel with a GatedCausalStack network",
+    ),
     "unknown argument": (
         ["fit", "--config", DCGAN, "--model.n_critc=3"],
         "GAN has no argument n_critc; did you mean n_critic?",

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from callbacks.images import grid
-from lightning_gen.cli import main
+from lightning_gen.cli import main, sampling
 from lightning_gen.cli.checkpoints import load_model
 from lightning_gen.metrics import PlacedNoise
 
@@ -67,6 +67,18 @@ def test_samples_are_of_the_classes_in_turn_at_the_temperature(
     expected = load_model(pixels).sample(4, torch.tensor(labels), noise, **options)
     picture = drawn(pixels, tmp_path / "a.png", *arguments)
     assert np.array_equal(picture, grid(expected, 2))
+
+
+def test_a_bar_moves_with_the_pixels_of_each_batch(pixels, tmp_path, monkeypatch):
+    bars = []
+
+    def bar(steps, desc, **kwargs):
+        bars.append((desc, len(steps)))
+        return steps
+
+    monkeypatch.setattr(sampling, "tqdm", bar)
+    drawn(pixels, tmp_path / "a.png", "--batch_size=3")
+    assert bars == [("sampling", 2), ("drawing", 64), ("drawing", 64)]
 
 
 @pytest.mark.parametrize(

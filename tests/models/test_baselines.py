@@ -163,6 +163,39 @@ def test_a_gaussian_draws_with_its_moments():
     assert (levels.mean(0) - 128).abs().max() < 1
 
 
+def test_a_sub_pixel_that_is_nearly_constant_costs_the_bits_of_its_noise():
+    """Far from zero: in single precision the difference of the moments would be lost."""
+    x = from_levels(torch.randint(256, (20_000, 1, 1, 2)), dtype=torch.double)
+    x[..., 1] = 1
+    y = dequantise(x, noise(20_000, 0)).flatten(1)
+    model = fitted(GaussianModel((1, 1, 2), ridge=1e-12), x)
+    torch.testing.assert_close(
+        model.density().covariance_matrix, y.T.cov(correction=0), rtol=1e-6, atol=1e-11
+    )
+    bits = bits_per_dim(model.nll(x, noise=noise(20_000)), 2).mean().item()
+    of_noise = log2(2 * pi * exp(1) / 12) / 2
+    assert bits == pytest.approx((8 + of_noise) / 2 + of_noise / 2, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["full", "diagonal", "isotropic"])
+def test_a_gaussian_is_fitted_again_when_it_saw_more_and_only_then(kind, monkeypatch):
+    calls, factorise = [], torch.linalg.cholesky
+    monkeypatch.setattr(torch.linalg, "cholesky", lambda a: calls.append(1) or factorise(a))
+    x = torch.rand(40, *SHAPE).double() * 2 - 1
+    model, other = fitted(GaussianModel(SHAPE, kind), x), fitted(GaussianModel(SHAPE, kind), -x)
+    first = [model.nll(x, noise=noise(40)) for _ in range(3)]
+    assert len(calls) == 1
+    assert torch.equal(first[0], first[2])
+    model.sample(2)
+    assert len(calls) == 1
+    model.load_state_dict(other.state_dict())  # of as many images
+    assert torch.equal(model.nll(x, noise=noise(40)), other.nll(x, noise=noise(40)))
+    assert not torch.allclose(model.nll(x, noise=noise(40)), first[0])
+    fitted(model, x[:1])
+    model.nll(x)
+    assert len(calls) == 4
+
+
 # In training
 
 MODELS = [
@@ -214,6 +247,11 @@ def test_two_processes_add_up_what_one_does(make, tmp_path):
             "covariance must be full, diagonal or isotropic, got tied",
         ),
         (lambda: GaussianModel(ridge=0), "ridge must be a positive share"),
+        (lambda: UniformModel(levels=0), "levels must be from 2 to 256, got 0"),
+        (lambda: UniformModel(levels=300), "levels must be from 2 to 256, got 300"),
+        (lambda: IndependentModel(levels=1), "levels must be from 2 to 256, got 1"),
+        (lambda: IndependentModel((1, 0, 4)), "shape must be one or more sizes of at least 1"),
+        (lambda: GaussianModel((1, -4, 4)), "shape must be one or more sizes of at least 1"),
         (lambda: UniformModel(levels=2).check(torch.zeros(1, 1, 2, 2)), "the model has 2 levels"),
     ],
 )

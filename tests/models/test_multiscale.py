@@ -148,6 +148,20 @@ def test_what_does_not_fit_is_refused():
         ResidualUpsampling(3, 2, 1, 4, 1)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"color_order": False}, "set the network's color_order to true"),
+        ({"outputs": 7}, "needs 4 numbers but the network gives 7"),
+        ({"num_classes": 3}, "base has 3 classes but would be given none; leave its num_classes"),
+    ],
+)
+def test_a_base_whose_numbers_are_not_logits_of_all_colours_is_refused(arguments, sentence):
+    base, up = GatedCausalStack(3, 4, 6, 0, head=6, **arguments), ResidualUpsampling(3, 4, 1, 6, 1)
+    with pytest.raises(ValueError, match=sentence):
+        MultiscalePixelCNN(base, up, (3, 4, 4))
+
+
 @pytest.mark.slow
 def test_bars_and_stripes_cost_what_groups_do_not_see():
     """The groups' pixels are independent given those before: 5.0886 nats are the least."""

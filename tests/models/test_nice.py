@@ -113,6 +113,9 @@ def test_published_numbers_agree_in_nats_and_in_bits():
     assert cifar == pytest.approx(4.477, abs=5e-4)  # the table has 4.48
     mnist = losses.bits_per_dim(torch.tensor(-1980.50), 784).item() - log2(1 / 256)
     assert mnist == pytest.approx(4.356, abs=5e-4)
+    # 5.4 bits for each pixel of three colours, which were divided by their deviation of 64.15 levels
+    diffusion = losses.bits_per_dim(torch.tensor(-5.4 * log(2)), 3).item() - log2(1 / 64.15)
+    assert diffusion == pytest.approx(4.20, abs=5e-3)
 
 
 def test_twice_the_range_is_another_density_but_the_same_likelihood():

@@ -1,7 +1,6 @@
 """Mixtures of orders: MADE with many masks, and Deep NADE, which is trained on all orders at once."""
 
-from itertools import permutations, product
-from math import comb, log
+from math import log
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from lightning_gen import losses
 from lightning_gen.capabilities import Completer, Likelihood, Sampler
 from lightning_gen.levels import from_levels, to_levels
 from lightning_gen.models.autoregressive import MADE, DeepNADE
-from lightning_gen.models.autoregressive.deep_nade import random_mask
 from lightning_gen.models.autoregressive.drawing import inverse_cdf
 from lightning_gen.models.base import Batch
 from lightning_gen.networks.deep_nade import DeepNADENetwork
@@ -18,36 +16,8 @@ from lightning_gen.networks.made import ManyOrdersMADE
 from lightning_gen.optimizers import FusedAdam
 from lightning_gen.randomness import Noise
 from tests.game import fit
+from tests.orders import MODELS, make, noise, place
 from tests.pixels import bars_and_stripes, every_image
-
-MODELS = {
-    "MADE": lambda *size, **kwargs: MADE(ManyOrdersMADE(*size, widths=(80, 80), **kwargs)),
-    "MADE, direct": lambda *size, **kwargs: MADE(
-        ManyOrdersMADE(*size, widths=(40,), direct=True, **kwargs)
-    ),
-    "Deep NADE": lambda *size, **kwargs: DeepNADE(
-        DeepNADENetwork(*size, widths=(20, 20), **kwargs)
-    ),
-}
-
-
-def make(kind, shape=(1, 3, 3), levels=2, count=3, seed=0):
-    torch.manual_seed(0)
-    model = MODELS[kind](shape, levels, count=count, seed=seed).double()
-    for parameter in model.parameters():  # far from even odds
-        parameter.data.uniform_(-1, 1)
-    return model
-
-
-def noise(count, *key):
-    return Noise(("test", *key), count, dtype=torch.double)
-
-
-def place(shape, index):
-    """(channel, row, column) of a sub-pixel, counted by rows and by colours within a pixel."""
-    pixel, channel = divmod(index, shape[0])
-    return channel, *divmod(pixel, shape[2])
-
 
 # What both promise
 
@@ -140,7 +110,38 @@ def test_they_can_do_what_the_catalogue_says():
     assert not isinstance(make("MADE"), Completer)
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_temperature_divides_the_log_probabilities_of_each_sub_pixel(kind):
+    model, n = make(kind, (1, 1, 3), 4, count=1), 5000
+    with torch.no_grad():
+        first = int(model.network.orders[0, 0])
+        logits = model.network.along(torch.zeros(1, 1, 1, 3).double(), 0)[0, :, 0, 0, first]
+    for temperature in (0.3, 3.0):
+        drawn = model.sample(n, noise=noise(n), temperature=temperature)[:, 0, 0, first]
+        counts = to_levels(drawn, 4).long().bincount(minlength=4) / n
+        assert (counts - (logits / temperature).softmax(0)).abs().max() < 0.03
+    cold = model.sample(20, noise=noise(20), temperature=1e-4)
+    assert len(cold.unique(dim=0)) == 1
+    for bad in (0.0, -1.0):
+        with pytest.raises(ValueError, match="temperature must be positive"):
+            model.sample(2, temperature=bad)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_progress_sees_every_place_of_each_order_that_is_drawn(kind):
+    model, seen = make(kind), []
+    model.sample(12, noise=noise(12), progress=lambda steps: seen.extend(steps) or steps)
+    assert seen == [[order, place] for order in range(3) for place in range(9)]
+    plain = model.sample(12, noise=noise(12))
+    assert torch.equal(model.sample(12, noise=noise(12), progress=lambda steps: steps), plain)
+
+
 # MADE
+
+
+def test_a_network_that_would_be_compiled_anew_for_each_order_is_not_compiled():
+    with pytest.raises(ValueError, match="compile_networks is not for MADE of several orders"):
+        MADE(ManyOrdersMADE((1, 2, 2), widths=(4,)), compile_networks=True)
 
 
 def test_orders_take_turns_in_training():
@@ -149,88 +150,6 @@ def test_orders_take_turns_in_training():
         model.images_seen = 8 * step
         loss = model.terms(Batch(x, None, noise(8)))["loss"]
         torch.testing.assert_close(loss, model.order_nll(x, step % 3).mean())
-
-
-# Deep NADE
-
-
-@pytest.mark.parametrize(("shape", "levels"), [((1, 3, 4), 2), ((3, 2, 2), 5)])
-def test_along_an_order_logits_are_those_of_a_pass_for_each_place(shape, levels):
-    model, x = make("Deep NADE", shape, levels), torch.rand(5, *shape).double() * 2 - 1
-    for k, order in enumerate(model.network.orders.tolist()):
-        along, known = model.network.along(x, k), torch.zeros(5, *shape, dtype=torch.bool)
-        for index in order:
-            at = place(shape, index)
-            alone = model.network(x, known)[:, :, *at]
-            torch.testing.assert_close(along[:, :, *at], alone)
-            known[:, *at] = True
-
-
-def test_what_is_not_known_has_no_say_and_black_is_not_unknown():
-    model, x = make("Deep NADE"), every_image(1, 3, 3)[::50].clone()
-    known = torch.rand(x.shape) < 0.5
-    other = torch.where(known, x, torch.randn(x.shape).double())
-    assert torch.equal(model.network(x, known), model.network(other, known))
-    black = torch.full_like(x, -1)
-    assert not torch.allclose(
-        model.network(black, known), model.network(black, torch.zeros_like(known))
-    )
-
-
-def test_the_loss_estimates_the_mean_over_all_orders():
-    """All masks of 4 pixels, as often as the first d of an order are these, against all 24 orders."""
-    shape, x = (1, 2, 2), every_image(1, 2, 2)
-    model = make("Deep NADE", shape)
-    expected = torch.zeros(16, dtype=torch.double)
-    for order in permutations(range(4)):
-        model.network.orders[0] = torch.tensor(order)
-        expected += model.order_nll(x, 0).detach() / 24
-    found = torch.zeros(16, dtype=torch.double)
-    for mask in product([False, True], repeat=4):
-        if (d := sum(mask)) < 4:
-            known = torch.tensor(mask).view(1, *shape).expand(16, *shape)
-            nll = losses.orderless_nll(model.network(x, known), to_levels(x, 2), known)
-            found += nll.detach() / (4 * comb(4, d))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
-
-
-def test_masks_show_each_number_of_sub_pixels_as_often_and_never_all():
-    n, x = 30_000, torch.zeros(30_000, 1, 2, 2)
-    masks = random_mask(x, noise(n)).flatten(1)
-    counts = masks.sum(1).bincount(minlength=4)
-    assert len(counts) == 4
-    assert (counts / n - 0.25).abs().max() < 0.02
-    for d in (1, 2, 3):
-        shown = masks[masks.sum(1) == d].double()
-        assert (shown.mean(0) - d / 4).abs().max() < 0.03
-        assert len(shown.unique(dim=0)) == comb(4, d)
-
-
-def test_training_minimises_the_estimate():
-    model, x = make("Deep NADE"), every_image(1, 3, 3)[:6]
-    known = random_mask(x, noise(6))
-    expected = losses.orderless_nll(model.network(x, known), to_levels(x, 2), known).mean()
-    torch.testing.assert_close(model.terms(Batch(x, None, noise(6)))["loss"], expected)
-
-
-def test_completion_keeps_what_is_known_wherever_it_is_and_takes_a_pass_for_the_rest(monkeypatch):
-    model, n, passes = make("Deep NADE", (1, 2, 2)), 20_000, []
-    known = torch.tensor([[False, True], [False, True]])
-    x = torch.tensor([[0.0, 1.0], [0.0, -1.0]]).double().expand(n, 1, 2, 2)
-    forward = type(model.network).forward
-    monkeypatch.setattr(
-        type(model.network), "forward", lambda *args: passes.append(1) or forward(*args)
-    )
-    drawn = model.complete(x, known, noise=noise(n))
-    assert len(passes) == 2
-    assert torch.equal(drawn[..., known], x[..., known])
-    model.network.orders[0] = torch.tensor([1, 3, 0, 2])  # the known ones, then the rest
-    images = every_image(1, 2, 2)
-    images = images[(images[..., known] == x[0, ..., known]).all(-1).flatten()]
-    p = (-model.order_nll(images, 0)).exp().detach()
-    p = p / p.sum()
-    counts = (drawn.flatten(1)[:, None] == images.flatten(1)).all(2).double().mean(0)
-    assert ((counts - p).abs() < 4.5 * (p * (1 - p) / n).sqrt()).all()
 
 
 @pytest.mark.slow

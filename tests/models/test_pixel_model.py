@@ -11,9 +11,9 @@ from lightning_gen.levels import from_levels, to_levels
 from lightning_gen.models.autoregressive import PixelModel
 from lightning_gen.models.autoregressive.drawing import inverse_cdf
 from lightning_gen.models.base import evaluating
-from lightning_gen.models.heads import Logistic, LogisticMixture, Softmax
+from lightning_gen.models.heads import Logistic
+from lightning_gen.models.logistic_mixture import LogisticMixture
 from lightning_gen.networks.causal import GatedCausalStack
-from lightning_gen.networks.nade import NADENetwork
 from lightning_gen.nn.roles import PixelNetwork
 from lightning_gen.optimizers import FusedAdam
 from lightning_gen.randomness import Noise
@@ -155,16 +155,6 @@ def test_progress_sees_the_pixels_that_are_drawn():
     assert seen == [[0, 1], [1, 0]]
 
 
-def test_heads_and_networks_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="Logistic needs 2 numbers but the network gives 256"):
-        PixelModel(GatedCausalStack(1, 256, 4, 1), (1, 4, 4), Logistic())
-    with pytest.raises(ValueError, match="set the network's color_order to false"):
-        PixelModel(GatedCausalStack(3, 256, 6, 1, head=6), (3, 4, 4), LogisticMixture(1))
-    net = GatedCausalStack(3, 256, 6, 1, head=6, color_order=False)
-    with pytest.raises(ValueError, match="set the network's color_order to true"):
-        PixelModel(net, (3, 4, 4), Softmax())
-
-
 def test_completion_keeps_what_is_known_and_draws_the_rest():
     model = make((1, 4, 4))
     x = torch.randn(200, 1, 4, 4).double().sign()
@@ -245,19 +235,6 @@ def test_levels_that_the_network_does_not_have_are_refused():
         fit(make(dtype=torch.float), max_steps=1)
     make(levels=256).check(from_levels(torch.arange(256)))
     make(levels=2).check(torch.tensor([-1.0, 1.0]))
-
-
-def test_the_network_must_have_the_channels_of_the_shape():
-    with pytest.raises(ValueError, match="1 channels but shape says 3"):
-        PixelModel(GatedCausalStack(1, 2, 4, 1), (3, 4, 4))
-
-
-@pytest.mark.parametrize("shape", [(1, 4, 5), (1, 5, 4), (1, 2, 8)])
-def test_a_network_of_images_of_one_shape_is_refused_for_another(shape):
-    """As many sub-pixels in other rows would be another order of them."""
-    with pytest.raises(ValueError, match=r"\(1, 4, 4\) but gets them of .*; set its shape"):
-        PixelModel(NADENetwork((1, 4, 4)), shape)
-    assert PixelModel(NADENetwork(shape), shape).shape == shape
 
 
 @pytest.mark.parametrize(

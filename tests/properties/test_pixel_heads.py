@@ -8,7 +8,8 @@ import torch
 
 from lightning_gen import losses
 from lightning_gen.levels import from_levels, to_levels
-from lightning_gen.models.heads import Logistic, LogisticMixture, Softmax
+from lightning_gen.models.heads import Logistic, Softmax
+from lightning_gen.models.logistic_mixture import LogisticMixture
 
 HEADS = [Softmax(), Logistic(), LogisticMixture(1), LogisticMixture(3)]
 
@@ -111,6 +112,15 @@ def test_log_scales_are_raised_to_the_least():
         a[:, :-1], b[:, :-1] = 0.3, 0.3
         x = torch.zeros(1, 1, 1, 1)
         assert torch.equal(head.nll(a, x, 256), head.nll(b, x, 256))
+
+
+@pytest.mark.parametrize("head", [Logistic(), LogisticMixture(3)])
+def test_draws_from_numbers_in_half_precision_are_of_the_masses_that_training_counts(head):
+    numbers = random_numbers(head, 3, 256, 4)[:, :, 0, 0, 0].bfloat16()
+    known = from_levels(torch.randint(256, (4, 2)))
+    half = head.logits(numbers, known, 3, 256)
+    assert half.dtype == torch.float32
+    assert torch.equal(half, head.logits(numbers.float(), known, 3, 256))
 
 
 def test_bad_heads_are_refused():

@@ -9,14 +9,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_gen.models.autoregressive import PixelModel
 from lightning_gen.networks.bengio import PrivateUnitsNetwork
-from lightning_gen.networks.made import MADENetwork, ManyOrdersMADE
+from lightning_gen.networks.made import MADENetwork
 from lightning_gen.networks.nade import NADENetwork
 from lightning_gen.nn.masked import MaskedMLP
 from lightning_gen.nn.prefixes import prefixes
 from lightning_gen.nn.roles import PixelNetwork
-from lightning_gen.optimizers import FusedAdam
 from lightning_gen.randomness import Noise
-from tests.pixels import bars_and_stripes, every_image, order
+from tests.pixels import every_image, order
 
 KINDS = {
     "FVSBN": lambda *size: MADENetwork(*size, widths=()),
@@ -165,7 +164,30 @@ def test_the_order_may_be_permuted_with_the_data():
     torch.testing.assert_close(permuted(x[:, places[0]]), plain(x)[:, places[0]])
 
 
+def test_where_the_loss_is_least_the_marginal_of_the_first_sub_pixel_is_its_mean():
+    net, x = network("FVSBN"), every_image(1, 3, 3)[::7]
+    nll = PixelModel(net, (1, 3, 3)).nll(x).mean()
+    (gradient,) = torch.autograd.grad(nll, net.layers.out.bias)
+    mean = (x[:, 0, 0, 0] > 0).double().mean()
+    torch.testing.assert_close(gradient[0], net.layers.out.bias[0].sigmoid() - mean)
+
+
+def test_a_belief_network_of_mnist_has_307720_connections():
+    layer = MADENetwork((1, 28, 28), 2, ()).layers.out
+    assert int(layer.mask.sum()) + layer.bias.numel() == 784 * 783 // 2 + 784 == 307_720
+
+
 # Bengio & Bengio
+
+
+def test_private_units_have_the_parameters_that_the_paper_counts():
+    net, size, hidden = PrivateUnitsNetwork((1, 4, 7), hidden=8, direct=True), 28, 8
+    pairs = size * (size - 1) // 2
+    assert int(net.units.mask.sum()) == hidden * pairs
+    assert net.units.bias.numel() == net.weight.numel() == hidden * size
+    assert int(net.direct.mask.sum()) == pairs
+    everything = sum(parameter.numel() for parameter in net.parameters())
+    assert everything == hidden * size**2 + 2 * hidden * size + size + size**2 + size
 
 
 def test_hidden_units_belong_to_one_sub_pixel_and_see_those_before_it():
@@ -200,6 +222,24 @@ def test_nade_is_the_product_rule_place_by_place():
         logit = net.bias[i, 0] + h @ net.weight_out[i, :, 0]
         expected += F.binary_cross_entropy_with_logits(logit, values[:, i], reduction="none")
     nll = PixelModel(net, (1, 3, 3)).nll(x)
+    torch.testing.assert_close(nll, expected, rtol=0, atol=1e-10)
+
+
+def test_the_order_of_nade_may_be_permuted_with_the_data():
+    """If the weights go with their sub-pixels, it is the product rule along that order."""
+    net, x, size = network("NADE"), every_image(1, 3, 3), 9
+    sub_pixels = torch.randperm(size, generator=torch.Generator().manual_seed(5))
+    values, expected = (x.flatten(1) + 1) / 2, torch.zeros(512, dtype=torch.double)
+    for place, i in enumerate(sub_pixels.tolist()):
+        before = sub_pixels[:place]
+        h = (net.hidden_bias + values[:, before] @ net.weight_in[before]).sigmoid()
+        logit = net.bias[i, 0] + h @ net.weight_out[i, :, 0]
+        expected += F.binary_cross_entropy_with_logits(logit, values[:, i], reduction="none")
+    with torch.no_grad():
+        for parameter in (net.weight_in, net.weight_out, net.bias):
+            parameter.copy_(parameter[sub_pixels])
+    permuted = x.flatten(1)[:, sub_pixels].view(x.shape)
+    nll = PixelModel(net, (1, 3, 3)).nll(permuted)
     torch.testing.assert_close(nll, expected, rtol=0, atol=1e-10)
 
 
@@ -246,109 +286,3 @@ def test_prefixes_are_cumulative_sums(size, block):
     expected = bias + products.cumsum(1) - products
     found = torch.cat([sums for _, sums in prefixes(x, weight, bias, block)], 1)
     torch.testing.assert_close(found, expected)
-
-
-# MADE
-
-
-@pytest.mark.parametrize("widths", [(40,), (40, 30), (8, 20, 8)])
-@pytest.mark.parametrize("count", [1, 5])
-def test_masks_connect_each_output_with_all_inputs_before_it_and_no_other(widths, count):
-    generator = torch.Generator().manual_seed(3) if count > 1 else None
-    places = torch.stack([torch.randperm(9) for _ in range(count)])
-    mlp = MaskedMLP(places, 2, widths, generator=generator)
-    for k in range(count):
-        paths = torch.eye(9)
-        for layer in [*mlp.hidden, mlp.out]:
-            paths = (layer._mask(k) @ paths).clamp(max=1)
-        before = places[k] < places[k][:, None]
-        assert torch.equal(paths.bool(), before.repeat_interleave(2, 0))
-
-
-def test_no_hidden_unit_is_dead_or_blind():
-    for layer in MaskedMLP(torch.arange(9)[None], widths=(8, 100)).hidden:
-        assert layer.own.min() == 1
-        assert layer.own.max() == 8
-        assert layer.mask.any(1).all()
-
-
-def test_a_masked_layer_is_its_explicit_construction():
-    net, x = network("MADE"), torch.rand(4, 9).double()
-    h, degrees = x, torch.arange(1, 10)
-    for layer, width in zip(net.layers.hidden, (60, 80), strict=True):
-        own = 1 + torch.arange(width) * 8 // width
-        h = (h @ (layer.weight * (degrees <= own[:, None])).T + layer.bias).relu()
-        degrees = own
-    out = net.layers.out
-    expected = h @ (out.weight * (degrees < torch.arange(1, 10)[:, None])).T + out.bias
-    torch.testing.assert_close(net.logits(x)[..., 0], expected)
-
-
-def test_orders_are_a_function_of_the_seed():
-    first, again, other = (ManyOrdersMADE((1, 3, 3), count=3, seed=s) for s in (0, 0, 1))
-    assert torch.equal(first.orders, again.orders)
-    assert torch.equal(first.layers.hidden[0].own, again.layers.hidden[0].own)
-    assert not torch.equal(first.orders, other.orders)
-    assert torch.equal(first.orders.sort(1).values, torch.arange(9).expand(3, -1))
-
-
-# What they can learn
-
-
-def train(net, x, steps, rate):
-    """Nats per image after training on `x`."""
-    model = PixelModel(net, tuple(x.shape[1:]))
-    optimizer = FusedAdam(model.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        model.nll(x).mean().backward()
-        optimizer.step()
-        schedule.step()
-    return model.double().nll(x.double()).mean().item()
-
-
-LEARNS = {
-    "Bengio": (lambda shape: PrivateUnitsNetwork(shape, hidden=8), 800, 2e-2),
-    "NADE": (lambda shape: NADENetwork(shape, hidden=64), 1000, 3e-2),
-    "MADE": (lambda shape: MADENetwork(shape, widths=(64, 64)), 800, 1e-2),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", LEARNS)
-def test_bars_and_stripes_are_learnt_to_their_entropy(kind):
-    """Below ln 30 would be a leak."""
-    make, steps, rate = LEARNS[kind]
-    torch.manual_seed(0)
-    assert log(30) <= train(make((1, 4, 4)), bars_and_stripes(), steps, rate) <= 3.41
-
-
-@pytest.mark.slow
-def test_linear_logits_cannot_learn_bars_and_stripes():
-    """Newton's method finds 3.4214: of the first row's last pixel they cannot say all there is."""
-    torch.manual_seed(0)
-    nll = train(MADENetwork((1, 4, 4), widths=()), bars_and_stripes(), 1500, 0.3)
-    assert 3.4214 <= nll <= 3.45
-
-
-@pytest.mark.slow
-def test_linear_logits_end_in_the_same_place_from_everywhere():
-    x, found = torch.randn(40, 1, 2, 3).sign(), []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        net = MADENetwork((1, 2, 3), widths=())
-        for parameter in net.parameters():
-            torch.nn.init.normal_(parameter)
-        found.append(train(net, x, 1000, 3e-2))
-    assert abs(found[0] - found[1]) < 1e-3
-
-
-def test_only_hidden_units_find_a_parity():
-    """The third pixel is black where the first two agree."""
-    x = torch.tensor([[-1, -1, -1], [-1, 1, 1], [1, -1, 1], [1, 1, -1.0]]).view(4, 1, 1, 3)
-    torch.manual_seed(0)
-    linear = train(MADENetwork((1, 1, 3), widths=()), x, 600, 5e-2)
-    assert linear >= 3 * log(2) - 1e-9
-    for make, _, _ in LEARNS.values():
-        assert train(make((1, 1, 3)), x, 600, 5e-2) < 2 * log(2) + 0.05

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ...levels import from_levels, to_levels
+from ...nn.sizes import check_levels, check_sizes
 from ...nn.statistics import Counts
 from ...randomness import Noise
 from ..base import Batch, Terms
 from ..likelihood import LikelihoodModel
-from ..quantised import check_levels
+from ..quantised import check_images
 
 Shape = tuple[int, int, int]
 
@@ -33,6 +34,7 @@ class Baseline(LikelihoodModel, ABC):
 
     def __init__(self, shape: Shape = (1, 28, 28), **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_sizes(shape=shape)
         self._shape = shape
         # Steps, which budgets and checkpoints are counted in, are those of an optimizer.
         self.nothing = nn.Parameter(torch.zeros(()))
@@ -62,7 +64,7 @@ class UniformModel(Baseline):
 
     def __init__(self, shape: Shape = (1, 28, 28), levels: int = 256, **kwargs: Any) -> None:
         super().__init__(shape, **kwargs)
-        self.levels = levels
+        self.levels = check_levels(levels)
 
     def gather(self, images: Tensor, noise: Noise, weight: float) -> None:
         """There is nothing to learn."""
@@ -76,7 +78,7 @@ class UniformModel(Baseline):
         return torch.full_like(x, log(self.levels))
 
     def check(self, images: Tensor) -> None:
-        check_levels(images, self.levels)
+        check_images(images, self.levels)
 
     def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """Draws `n` images of white noise."""
@@ -104,7 +106,7 @@ class IndependentModel(Baseline):
         super().__init__(shape, **kwargs)
         if not smoothing > 0:
             raise ValueError(f"smoothing must be positive images, got {smoothing}")
-        self.levels, self.smoothing = levels, smoothing
+        self.levels, self.smoothing = check_levels(levels), smoothing
         self.counts = Counts(prod(shape), levels)
 
     def gather(self, images: Tensor, noise: Noise, weight: float) -> None:
@@ -124,7 +126,7 @@ class IndependentModel(Baseline):
         return -log_p.gather(0, self._levels_of(x))
 
     def check(self, images: Tensor) -> None:
-        check_levels(images, self.levels)
+        check_images(images, self.levels)
 
     @torch.no_grad()
     def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:

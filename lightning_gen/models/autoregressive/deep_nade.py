@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from ... import losses
-from ...levels import from_levels, to_levels
+from ...levels import to_levels
+from ...nn.raster import to_images, to_vector
 from ...nn.roles import OrderlessNetwork
 from ...randomness import Noise
 from ..base import Batch, Terms, evaluating
-from .drawing import inverse_cdf
+from .drawing import Progress, check_temperature, draw_place
 from .orders import OrderMixture
 
 
@@ -46,21 +47,31 @@ class DeepNADE(OrderMixture):
 
     @torch.no_grad()
     def complete(
-        self, x: Tensor, known: Tensor, labels: Tensor | None = None, noise: Noise | None = None
+        self,
+        x: Tensor,
+        known: Tensor,
+        labels: Tensor | None = None,
+        noise: Noise | None = None,
+        temperature: float = 1.0,
+        progress: Progress = iter,
     ) -> Tensor:
-        """Draws anew the pixels of images (B, C, H, W) where the mask `known` (H, W) is false.
+        """Draws anew what is not known; all that is has a say, wherever it is.
 
-        All that is known has a say, wherever it is. Each sub-pixel takes a pass.
+        See `CompletingModel`.
         """
-        u = self.noise_for(len(x), noise).uniform(*x.shape[1:])
-        x, known = x.clone(), known.to(x.device).expand(x.shape).clone()
-        missing = (~known[0]).permute(1, 2, 0).nonzero().tolist()
+        check_temperature(temperature)
+        u, channels = to_vector(self.noise_for(len(x), noise).uniform(*x.shape[1:])), x.shape[1]
+        kept = to_vector(known.to(x.device).expand(1, *x.shape[1:]))[0]
+        order, first = kept.int().argsort(descending=True, stable=True), int(kept.sum())
+        at, vectors = order.tolist(), to_vector(x.clone())
         with evaluating(cast(OrderlessNetwork, self.averaged("network"))) as network:
-            for i, j, c in missing:
-                level = inverse_cdf(network(x, known)[:, :, c, i, j], u[:, c, i, j])
-                x[:, c, i, j] = from_levels(level, network.levels, x.dtype)
-                known[:, c, i, j] = True
-        return x
+            places = network.begin_along(vectors, order)
+            for place in range(first):
+                places.see(place, (vectors[:, at[place]] + 1) / 2)
+            for pixel, _ in enumerate(progress((~known).nonzero().tolist())):
+                for place in range(first + pixel * channels, first + (pixel + 1) * channels):
+                    draw_place(places, place, at[place], vectors, u, network.levels, temperature)
+        return to_images(vectors, self.shape)
 
 
 def random_mask(x: Tensor, noise: Noise) -> Tensor:

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...levels import from_levels
+from ...nn.places import Places
 from ...nn.roles import PixelNetwork
 from ...randomness import Noise
 from ..heads import PixelHead
 from ..likelihood import LikelihoodModel
 
-Progress = Callable[[list[list[int]]], Iterable[list[int]]]
+Progress = Callable[[list[list[int]]], Iterable[list[int]]]  # such as tqdm
 
 
 class CompletingModel(LikelihoodModel):
@@ -70,8 +72,7 @@ def draw_pixels(
     progress: Progress = iter,
 ) -> None:
     """Writes pixels into images x by uniforms u, both (B, C, H, W). See `CompletingModel`."""
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+    check_temperature(temperature)
     walk, channels, levels = network.walk(x, labels), x.shape[1], network.levels
     for row, column in progress((~known).nonzero().tolist()):
         pixel = x[:, :, row, column]
@@ -81,6 +82,15 @@ def draw_pixels(
             logits = head.logits(numbers, pixel[:, :color], channels, levels)
             level = inverse_cdf(logits / temperature, u[:, color, row, column])
             pixel[:, color] = from_levels(level, levels, x.dtype)
+
+
+def draw_place(
+    places: Places, place: int, at: int, x: Tensor, u: Tensor, levels: int, temperature: float
+) -> None:
+    """Writes number `at` of vectors x by uniforms u, both (B, D), which has the next place."""
+    logits = F.pad(places.numbers(place), (1, 0))
+    x[:, at] = from_levels(inverse_cdf(logits / temperature, u[:, at]), levels, x.dtype)
+    places.see(place, (x[:, at] + 1) / 2)
 
 
 def check_network(network: PixelNetwork, shape: tuple[int, int, int]) -> None:
@@ -95,6 +105,12 @@ def check_network(network: PixelNetwork, shape: tuple[int, int, int]) -> None:
             f"the network is for images of shape {network.shape} but gets them of {tuple(shape)}; "
             "set its shape to that"
         )
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises ValueError for a number that log-probabilities cannot be divided by."""
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
 
 
 def inverse_cdf(logits: Tensor, u: Tensor) -> Tensor:

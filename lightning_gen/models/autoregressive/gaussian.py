@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from ...nn.statistics import Moments
 from ...randomness import Noise
-from ..quantised import at_levels, check_levels, dequantise, discrete_nll
+from ..quantised import at_levels, check_images, dequantise, discrete_nll
 from .baselines import Baseline, Shape
 
 
@@ -50,6 +51,7 @@ class GaussianModel(Baseline):
             raise ValueError(f"ridge must be a positive share of the variance, got {ridge}")
         self.covariance, self.ridge = covariance, ridge
         self.moments = Moments(prod(shape))
+        self._fitted: tuple[object, MultivariateNormal] | None = None  # to which moments, and it
 
     def gather(self, images: Tensor, noise: Noise, weight: float) -> None:
         self.moments.add(dequantise(images, noise).flatten(1), weight)
@@ -59,8 +61,17 @@ class GaussianModel(Baseline):
         y = dequantise(x.double(), self.noise_for(len(x), noise)).flatten(1)
         return discrete_nll(-self.density().log_prob(y), y.shape[1]).to(x.dtype)
 
-    def density(self) -> torch.distributions.MultivariateNormal:
+    def density(self) -> MultivariateNormal:
         """The best fit to all images so far, dequantised in [-1, 1], (D,)."""
+        # Made when the moments have changed: between batches of an evaluation they have not.
+        m = self.moments
+        sums = torch.stack([m.count, m.total.square().sum(), m.products.square().sum()])
+        moments = (sums.device, sums.dtype, *sums.tolist())
+        if self._fitted is None or self._fitted[0] != moments:
+            self._fitted = moments, self._fit()
+        return self._fitted[1]
+
+    def _fit(self) -> MultivariateNormal:
         mean, covariance = self.moments.fit()
         variances = covariance.diagonal()
         if self.covariance == "isotropic":
@@ -70,10 +81,10 @@ class GaussianModel(Baseline):
         ridge = (self.ridge * variances.mean()).clamp(min=1e-12)
         covariance.diagonal().add_(ridge)
         factor = torch.linalg.cholesky(covariance)
-        return torch.distributions.MultivariateNormal(mean, scale_tril=factor, validate_args=False)
+        return MultivariateNormal(mean, scale_tril=factor, validate_args=False)
 
     def check(self, images: Tensor) -> None:
-        check_levels(images, 256)
+        check_images(images, 256)
 
     @torch.no_grad()
     def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:

@@ -9,6 +9,9 @@ References:
     | https://arxiv.org/abs/1502.03509
 """
 
+from typing import Any
+
+from ...nn.roles import OrderedNetwork
 from ..base import Batch, Terms
 from .orders import OrderMixture
 
@@ -17,8 +20,17 @@ class MADE(OrderMixture):
     """Masked autoencoder whose orders and connections take turns, batch by batch.
 
     Arguments:
-        kwargs: See `OrderMixture`.
+        network: Maps images to logits along each of its orders.
+        kwargs: See `LikelihoodModel`.
     """
+
+    def __init__(self, network: OrderedNetwork, **kwargs: Any) -> None:
+        super().__init__(network, **kwargs)
+        if self.compile_networks:
+            raise ValueError(
+                "compile_networks is not for MADE of several orders, each of which would be "
+                "compiled anew; leave it out"
+            )
 
     def terms(self, batch: Batch) -> Terms:
         step = self.images_seen // batch.noise.total

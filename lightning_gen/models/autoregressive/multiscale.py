@@ -24,7 +24,7 @@ from ...nn.roles import PixelNetwork, UpsamplingNetwork
 from ...randomness import Noise
 from ..base import evaluating
 from ..heads import Softmax
-from ..quantised import check_levels
+from ..quantised import check_images
 from .drawing import CompletingModel, Progress, check_network, draw_pixels, inverse_cdf
 
 
@@ -50,8 +50,12 @@ class MultiscalePixelCNN(CompletingModel):
             a, b = getattr(base, name), getattr(upsampling, name)
             if a != b:
                 raise ValueError(f"base has {a} {name} but upsampling {b}; they must be equal")
-        if base.outputs != base.levels or base.num_classes is not None:
-            raise ValueError("base must give one logit for each level, and have no classes")
+        Softmax().check(base)
+        if base.num_classes is not None:
+            raise ValueError(
+                f"base has {base.num_classes} classes but would be given none; leave its "
+                "num_classes out"
+            )
         self.step = 2**upsampling.doublings
         if shape[1] % self.step or shape[2] % self.step:
             raise ValueError(
@@ -94,7 +98,7 @@ class MultiscalePixelCNN(CompletingModel):
             yield places, losses.categorical_costs(logits, to_levels(found, levels))
 
     def check(self, images: Tensor) -> None:
-        check_levels(images, self.base.levels)
+        check_images(images, self.base.levels)
 
     # Capabilities
 

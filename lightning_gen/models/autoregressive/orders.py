@@ -6,21 +6,22 @@ It is at least as likely as the mean order, as the logarithm of a mean is above 
 """
 
 from abc import ABC
+from itertools import islice
 from math import prod
 from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ... import losses
-from ...levels import from_levels, to_levels
+from ...levels import to_levels
+from ...nn.raster import to_images
 from ...nn.roles import OrderedNetwork
 from ...randomness import Noise
 from ..base import evaluating
 from ..likelihood import LikelihoodModel
-from ..quantised import check_levels
-from .drawing import inverse_cdf
+from ..quantised import check_images
+from .drawing import Progress, check_temperature, draw_place
 
 
 class OrderMixture(LikelihoodModel, ABC):
@@ -71,28 +72,33 @@ class OrderMixture(LikelihoodModel, ABC):
         return losses.categorical_costs(logits, to_levels(x, self.network.levels))
 
     def check(self, images: Tensor) -> None:
-        check_levels(images, self.network.levels)
+        check_images(images, self.network.levels)
 
     @torch.no_grad()
-    def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
-        """Draws `n` images, each along an order that is drawn too."""
-        noise = self.noise_for(n, noise)
-        u = noise.uniform(prod(self.shape))
-        which = noise.spawn("orders").integers(len(self.network.orders))
-        x = torch.empty_like(u, dtype=self.precision)
-        with evaluating(self.averaged("network")) as network:
-            for order in which.unique().tolist():
-                mine = which == order
-                x[mine] = self._draw(cast(OrderedNetwork, network), order, u[mine])
-        channels, height, width = self.shape
-        return x.view(-1, height, width, channels).permute(0, 3, 1, 2)
+    def sample(
+        self,
+        n: int,
+        labels: Tensor | None = None,
+        noise: Noise | None = None,
+        temperature: float = 1.0,
+        progress: Progress = iter,
+    ) -> Tensor:
+        """Draws `n` images, each along an order that is drawn too.
 
-    def _draw(self, network: OrderedNetwork, order: int, u: Tensor) -> Tensor:
-        """Sub-pixels in [-1, 1] along an order, where the distributions pass u, (n, D) both."""
-        x = torch.empty_like(u, dtype=self.precision)
-        places = network.begin(x, order)
-        for place, at in enumerate(network.orders[order].tolist()):
-            level = inverse_cdf(F.pad(places.numbers(place), (1, 0)), u[:, at])
-            x[:, at] = from_levels(level, network.levels, self.precision)
-            places.see(place, (x[:, at] + 1) / 2)
-        return x
+        See `CompletingModel`. Progress wraps the list of orders and their places.
+        """
+        check_temperature(temperature)
+        noise, size = self.noise_for(n, noise), prod(self.shape)
+        u = noise.uniform(size)
+        which = noise.spawn("orders").integers(len(self.network.orders))
+        orders, x = which.unique().tolist(), torch.empty_like(u, dtype=self.precision)
+        steps = iter(progress([[order, place] for order in orders for place in range(size)]))
+        with evaluating(cast(OrderedNetwork, self.averaged("network"))) as network:
+            for order in orders:
+                mine, at = which == order, network.orders[order].tolist()
+                drawn, v = x[mine], u[mine]
+                places = network.begin(drawn, order)
+                for _, place in islice(steps, size):
+                    draw_place(places, place, at[place], drawn, v, network.levels, temperature)
+                x[mine] = drawn
+        return to_images(x, self.shape)

@@ -22,7 +22,7 @@ from ...nn.roles import PixelNetwork
 from ...randomness import Noise
 from ..base import evaluating
 from ..heads import PixelHead, Softmax
-from ..quantised import check_levels
+from ..quantised import check_images
 from .drawing import CompletingModel, Progress, check_network, draw_pixels
 
 
@@ -76,7 +76,7 @@ class PixelModel(CompletingModel):
         return network(x, labels)
 
     def check(self, images: Tensor) -> None:
-        check_levels(images, self.network.levels)
+        check_images(images, self.network.levels)
 
     # Capabilities
 

@@ -21,7 +21,7 @@ from ...nn.roles import ImageFlow
 from ...randomness import Noise
 from ..base import evaluating
 from ..likelihood import LikelihoodModel
-from ..quantised import at_levels, check_levels, dequantise, discrete_nll
+from ..quantised import at_levels, check_images, dequantise, discrete_nll
 
 
 class NICE(LikelihoodModel):
@@ -58,7 +58,7 @@ class NICE(LikelihoodModel):
         return discrete_nll(prior(z) - log_det, z.shape[1])
 
     def check(self, images: Tensor) -> None:
-        check_levels(images, 256)
+        check_images(images, 256)
 
     # Capabilities
 

@@ -1,0 +1,109 @@
+"""Every explicit model scores, samples and completes with its averaged weights, and trains the others."""
+
+import pytest
+import torch
+
+from lightning_gen.capabilities import Completer, Decoder, Encoder, PixelLikelihood
+from lightning_gen.levels import from_levels
+from lightning_gen.models.autoregressive import MADE, DeepNADE, MultiscalePixelCNN, PixelModel
+from lightning_gen.models.base import Batch
+from lightning_gen.models.flows import NICE
+from lightning_gen.models.quantised import dequantise
+from lightning_gen.networks.causal import GatedCausalStack, MaskedStack
+from lightning_gen.networks.coupling import AdditiveCouplings
+from lightning_gen.networks.deep_nade import DeepNADENetwork
+from lightning_gen.networks.made import MADENetwork, ManyOrdersMADE
+from lightning_gen.networks.nade import NADENetwork
+from lightning_gen.networks.upsampling import ResidualUpsampling
+from lightning_gen.randomness import Noise
+
+SHAPE = (1, 4, 4)
+MODELS = {
+    "PixelCNN": lambda **kwargs: PixelModel(MaskedStack(1, 256, 4, 1, head=4), SHAPE, **kwargs),
+    "NADE": lambda **kwargs: PixelModel(NADENetwork(SHAPE, 256, 5), SHAPE, **kwargs),
+    "MADE": lambda **kwargs: PixelModel(MADENetwork(SHAPE, 256, (20,)), SHAPE, **kwargs),
+    "MADE of one order": lambda **kwargs: MADE(
+        ManyOrdersMADE(SHAPE, 256, (20,), count=1), **kwargs
+    ),
+    "MADE of two": lambda **kwargs: MADE(ManyOrdersMADE(SHAPE, 256, (20,), count=2), **kwargs),
+    "Deep NADE": lambda **kwargs: DeepNADE(DeepNADENetwork(SHAPE, 256, (6,), count=2), **kwargs),
+    "NICE": lambda **kwargs: NICE(AdditiveCouplings(SHAPE, 4, (6,)), **kwargs),
+    "Multiscale": lambda **kwargs: MultiscalePixelCNN(
+        GatedCausalStack(1, 256, 4, 1, 3, 3, 4),
+        ResidualUpsampling(1, 256, 1, 4, 1),
+        SHAPE,
+        **kwargs,
+    ),
+}
+
+
+def noise():
+    return Noise(("test",), 3, dtype=torch.double)
+
+
+def filled(model, scale):
+    """With weights other than those that it began with."""
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        parameter.data.uniform_(-scale, scale)
+    return model
+
+
+@pytest.fixture(params=MODELS)
+def models(request):
+    """A model that averages, and two that do not: of its own weights, and of its averages."""
+    make = MODELS[request.param]
+    one, live, mean = (
+        make(ema_half_life=10.0).double(),
+        filled(make().double(), 0.3),
+        filled(make().double(), 0.6),
+    )
+    for name, average in one.averages.items():
+        getattr(one, name).load_state_dict(getattr(live, name).state_dict())
+        average.network.load_state_dict(getattr(mean, name).state_dict())
+    assert {"averages", *one.averages} == {name for name, _ in live.named_children()}
+    return one, live, mean
+
+
+@pytest.fixture
+def x():
+    return from_levels(torch.randint(256, (3, *SHAPE)), dtype=torch.double)
+
+
+def test_likelihoods_are_of_the_averages_but_for_training(models, x):
+    one, live, mean = models
+    with torch.no_grad():
+        of_live, of_mean = (m.nll(x, noise=noise()) for m in (live, mean))
+        assert not torch.allclose(of_live, of_mean)
+        assert torch.equal(one.eval().nll(x, noise=noise()), of_mean)
+        assert torch.equal(one.train().nll(x, noise=noise()), of_live)
+        if isinstance(one, PixelLikelihood):
+            assert torch.equal(one.eval().pixel_nll(x), mean.pixel_nll(x))
+            assert torch.equal(one.train().pixel_nll(x), live.pixel_nll(x))
+
+
+def test_training_moves_the_weights_and_not_the_averages(models, x):
+    one, live, _ = models
+    batch = Batch(x, None, noise())
+    loss = one.train().terms(batch)["loss"]
+    assert torch.equal(loss, live.train().terms(batch)["loss"])
+    loss.backward()
+    assert all(parameter.grad is None for parameter in one.averages.parameters())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_images_are_of_the_averages(models, x, training):
+    one, live, mean = models
+    one.train(training)
+    drawn = mean.sample(3, noise=noise())
+    assert torch.equal(one.sample(3, noise=noise()), drawn)
+    assert not torch.equal(live.sample(3, noise=noise()), drawn)
+    if isinstance(one, Completer):
+        known = torch.rand(SHAPE[1:]) < 0.4
+        completed = mean.complete(x, known, noise=noise())
+        assert torch.equal(one.complete(x, known, noise=noise()), completed)
+        assert not torch.equal(live.complete(x, known, noise=noise()), completed)
+    if isinstance(one, Encoder) and isinstance(one, Decoder):
+        z = mean.encode(dequantise(x, noise()))
+        assert torch.equal(one.encode(dequantise(x, noise())), z)
+        assert torch.equal(one.decode(z), mean.decode(z))
