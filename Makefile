@@ -16,7 +16,7 @@ demo: setup
 	$(BIN)/python run.py fit --config configs/digits/dcgan.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=25 --durations-min=5
 
 lint: setup
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from lightning_gen.randomness import Noise
 from lightning_gen.tracking import read_results
 
 from .evaluation import data_of, distance_of, run
+from .quiet import quieten
 
 
 class RealImages(LightningModule):
@@ -49,6 +50,7 @@ def measure_floor(config: Path, root: str | None, folder: Path) -> dict[str, Any
         root: Where data sets lie, by default as in the run.
         folder: Where the result.json goes.
     """
+    quieten()
     settings = distance_of(config, None)
     scorer = SampleQuality(**settings, scores=["fid", "is"])
     data = data_of(config, None, root)

@@ -49,7 +49,6 @@ class _Side:
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     scheduler: LRScheduler | None
-    every: int | Callable[[int], int]
     waited: int = 0  # turns since it last moved
 
 
@@ -128,8 +127,7 @@ class AdversarialModel(GenerativeModel):
             optimizer = player.optimizer(parameters)
             scheduler = player.scheduler(optimizer) if player.scheduler else None
             waited = self._waited.get(player.name, 0)
-            side = _Side(player, parameters, optimizer, scheduler, player.every, waited)
-            self._sides.append(side)
+            self._sides.append(_Side(player, parameters, optimizer, scheduler, waited))
             self.moves.setdefault(player.name, 0)
         return (
             [side.optimizer for side in self._sides],
@@ -142,7 +140,8 @@ class AdversarialModel(GenerativeModel):
         movers = [
             side
             for side in self._sides
-            if side.waited + 1 >= (every if type(every := side.every) is int else every(rounds))  # type: ignore[operator]
+            if side.waited + 1
+            >= (every if type(every := side.player.every) is int else every(rounds))  # type: ignore[operator]
         ]
         if len(movers) > 1 and self.micro_batches == 1:  # parts could not all be held at once
             batch = self.prepare(batch)

@@ -120,6 +120,7 @@ def test_wgan_gp_covers_the_ring(seed, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_wgan_gp_covers_the_grid(tmp_path):
     scores = points("grid", tmp_path / "run", seed=0)
     assert scores["modes"] == 25
