@@ -5,7 +5,7 @@ r"""The even mixture of what one network makes of several orders of the sub-pixe
 It is at least as likely as the mean order, as the logarithm of a mean is above the mean of logarithms.
 """
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from itertools import islice
 from math import prod
 from typing import Any, Literal, cast
@@ -18,7 +18,7 @@ from ...levels import to_levels
 from ...nn.raster import to_images
 from ...nn.roles import OrderedNetwork
 from ...randomness import Noise
-from ..base import evaluating
+from ..base import Batch, Terms, evaluating
 from ..likelihood import LikelihoodModel
 from ..quantised import check_images
 from .drawing import Progress, check_temperature, draw_place
@@ -47,6 +47,10 @@ class OrderMixture(LikelihoodModel, ABC):
         """Exact, in nats, (B,): of the mixture of all orders."""
         orders = range(len(self.network.orders))
         return losses.mixture_nll(torch.stack([self.order_nll(x, order) for order in orders]))
+
+    @abstractmethod
+    def terms(self, batch: Batch) -> Terms:
+        """What training minimises, under "loss"."""
 
     def order_nll(self, x: Tensor, order: int) -> Tensor:
         """Exact, in nats, (B,): of one of the orders alone."""
