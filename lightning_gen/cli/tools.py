@@ -255,7 +255,7 @@ def compare(
         output: A report to write, .html, .md, .csv or .tex, or a folder for one of each; may be given
             several times. By default the table is printed.
         by: What is a group: model (all settings but the seed), class, run, or settings such as data.
-        baseline: The group that others are compared with; by default each with each.
+        baseline: The group that others are compared with; by default the best of each score.
         strict: Refuse to compare runs with scores under different protocols.
     """
     from .comparing import compare as run

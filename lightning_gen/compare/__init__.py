@@ -9,7 +9,8 @@ from lightning_gen.files import make_folder, write_text
 from .comparison import Comparison, compare_runs
 from .extra import load
 from .page import page
-from .runs import REMOTE, ReadConfig, Run, find_runs, name_runs, read_run
+from .places import find_runs, name_runs
+from .runs import REMOTE, ReadConfig, Run, read_run
 from .tables import group_frame, latex, markdown, pair_frame, run_frame
 from .tracked import read_offline, read_online
 

@@ -50,8 +50,7 @@ def compare_runs(
     Arguments:
         runs: As they were read.
         by: See `group_runs`.
-        baseline: The name of the group that others are compared with; by default each with each or,
-            of many groups, with the best.
+        baseline: The name of the group that others are compared with; by default the best of a score.
         capabilities: What known models can do, by the names of their classes.
 
     Raises:

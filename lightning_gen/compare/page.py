@@ -11,15 +11,17 @@ from .budgets import BUDGETS, amount, budget
 from .comparison import Comparison
 from .extra import load
 from .figures import GRIDS, curves, grids
-from .grouping import flatten, words
+from .grouping import flatten
+from .naming import words
 from .pairs import Column, Pair
 from .protocols import parts
 from .runs import Run
 from .tables import (
-    PROBABILITY,
+    HEAD,
     arrow,
     budget_text,
     cell_text,
+    corrections,
     digits,
     headlines,
     methods,
@@ -62,7 +64,8 @@ def page(found: Comparison) -> str:
         problems=problems,
         budgets=BUDGETS,
         grids=GRIDS,
-        probability=PROBABILITY,
+        pair_head=[name if name.startswith("p ") else name[0].upper() + name[1:] for name in HEAD],
+        corrections=corrections(found),
     )
 
 

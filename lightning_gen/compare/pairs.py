@@ -4,13 +4,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Literal
 
 from lightning_gen.scores import direction
 
 from .protocols import UNSTATED
+from .selection import after_selection
 from .statistics import Difference, Summary, difference, holm
 
-ALL_PAIRS = 8  # groups up to which each is compared with each
+ALL_PAIRS = 8  # groups up to which each is compared with each, where it is not known what is better
+
+# With whom the groups of a column are compared: the best of them, whom their values have chosen, one
+# that was named before, or each with each.
+Family = Literal["best", "baseline", "pairs"]
 
 
 @dataclass(frozen=True)
@@ -49,14 +55,15 @@ class Cell:
 
 @dataclass
 class Pair:
-    """Two groups in a column; `a` less `b`."""
+    """Two groups in a column; `a` less `b`. Its p is corrected for the comparisons of its family."""
 
     column: Column
     a: str
     b: str
     difference: Difference
     p: float = math.nan  # corrected
-    family: int = 1  # how many pairs it is corrected for
+    family: Family = "pairs"
+    comparisons: int = 1  # of the family, in this column
 
     @property
     def better(self) -> float:
@@ -68,7 +75,7 @@ class Pair:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval leaves out 0, and Holm's correction agrees."""
+        """Whether the interval leaves out 0, and the corrected p agrees."""
         found = self.difference
         return self.p < 0.05 and not found.low <= 0 <= found.high
 
@@ -87,7 +94,7 @@ class Pair:
         if math.isnan(self.difference.p):
             return f"no interval at {n}"
         if not self.decided:
-            after = ", after Holm's correction" if self.difference.p < 0.05 else ""
+            after = ", after correction" if self.difference.p < 0.05 else ""
             return f"not distinguishable at {n}{after}"
         if self.column.direction == 0:
             return f"{self.a} is {'higher' if self.difference.mean > 0 else 'lower'}"
@@ -95,26 +102,32 @@ class Pair:
 
 
 def pairs_of(column: Column, cells: Mapping[str, Cell], baseline: str | None) -> list[Pair]:
-    """The pairs of a column, corrected for their number.
-
-    Where the values themselves have chosen whom all are compared with, any pair could have been among
-    these, and it is all of them that are corrected for.
-    """
-    if column.protocol == UNSTATED:
+    """The pairs of a column, each against the baseline or else the best, corrected for their number."""
+    if column.protocol == UNSTATED or len(cells) < 2:
         return []
-    count = None
-    if baseline is None and len(cells) > ALL_PAIRS and column.direction:
-        baseline = best_of(cells, column)
-        count = math.comb(sum(len(cell.values) > 1 for cell in cells.values()), 2)
-    if baseline is None:
-        chosen = list(combinations(cells, 2)) if len(cells) <= ALL_PAIRS else []
-    else:
-        chosen = [(name, baseline) for name in cells if baseline in cells and name != baseline]
+    family, chosen = _chosen(column, cells, baseline)
     pairs = [Pair(column, a, b, difference(cells[a].values, cells[b].values)) for a, b in chosen]
-    corrected = holm([pair.difference.p for pair in pairs], count)
-    for pair, p in zip(pairs, corrected, strict=True):
-        pair.p, pair.family = p, count or sum(not math.isnan(value) for value in corrected)
+    p = [pair.difference.p for pair in pairs]
+    if family == "best" and pairs:
+        best, others = pairs[0].b, [cells[pair.a].values for pair in pairs]
+        corrected = after_selection(p, cells[best].values, others)
+    else:
+        corrected = holm(p)
+    count = sum(not math.isnan(value) for value in p)
+    for pair, value in zip(pairs, corrected, strict=True):
+        pair.p, pair.family, pair.comparisons = value, family, count
     return pairs
+
+
+def _chosen(
+    column: Column, cells: Mapping[str, Cell], baseline: str | None
+) -> tuple[Family, list[tuple[str, str]]]:
+    """Who is compared with whom, and why."""
+    if baseline is None and not column.direction:
+        return "pairs", list(combinations(cells, 2)) if len(cells) <= ALL_PAIRS else []
+    to = best_of(cells, column) if baseline is None else baseline
+    others = [(name, to) for name in cells if to in cells and name != to]
+    return "best" if baseline is None else "baseline", others
 
 
 def best_of(cells: Mapping[str, Cell], column: Column) -> str:

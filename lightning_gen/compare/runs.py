@@ -1,12 +1,11 @@
 """Reading runs from their folders. What is missing or damaged is noted, and the rest is used."""
 
 import csv
-import glob
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -17,7 +16,6 @@ from .extra import load
 
 ReadConfig = Callable[[Path], dict[str, Any]]
 REMOTE = "wandb://"
-PARTS = ("config.yaml", "result.json", "metrics.csv")  # a folder with one of them is a run
 LARGEST = 2**28  # bytes of a file of numbers
 PICTURE = re.compile(r"(\d{1,12})\.png")
 
@@ -50,6 +48,8 @@ class Run:
         history: A pandas frame of what was logged, with `images_seen` and perhaps `seconds`.
         pictures: Grids of samples by step.
         problems: What is missing or damaged, in sentences.
+        name: The end of its place.
+        row: The row of a suite that it is of, if `reproduce` made it.
     """
 
     place: str
@@ -62,6 +62,7 @@ class Run:
     finished: bool | None = None  # not known
     problems: list[str] = field(default_factory=list)
     name: str = ""
+    row: str = ""
 
     @property
     def seed(self) -> int | None:
@@ -73,36 +74,6 @@ class Run:
     def checkpoint(self) -> Path:
         """The newest checkpoint of a run that is a folder."""
         return Path(self.place) / "checkpoints" / "last.ckpt"
-
-
-def find_runs(arguments: Sequence[str]) -> list[str]:
-    """The run folders and W&B runs that arguments name, each once.
-
-    Arguments:
-        arguments: Run folders, folders of such, patterns of a shell, or wandb:// addresses.
-
-    Raises:
-        ValueError: If an argument names no run.
-    """
-    found: dict[str, str] = {}
-    for argument in arguments:
-        if argument.startswith(REMOTE):
-            found[argument] = argument
-            continue
-        paths = (
-            [argument] if os.path.exists(argument) else sorted(glob.glob(argument, recursive=True))
-        )
-        here = [place for path in paths for place in _runs_under(Path(path))]
-        if not here:
-            what = (
-                "holds no run, which is a folder with a config.yaml" if paths else "does not exist"
-            )
-            raise ValueError(f"{argument} {what}; name runs, such as runs/digits-dcgan")
-        for place in here:
-            found.setdefault(os.path.realpath(place), str(place))
-    if not found:
-        raise ValueError("there are no runs to compare; name some, such as runs/digits-dcgan")
-    return list(found.values())
 
 
 def read_run(place: str, read_config: ReadConfig) -> Run:
@@ -130,8 +101,21 @@ def read_run(place: str, read_config: ReadConfig) -> Run:
     names = sorted(os.listdir(samples)) if samples.is_dir() else []
     steps = {name: PICTURE.fullmatch(name) for name in names}
     run.pictures = {int(step[1]): samples / name for name, step in steps.items() if step}
+    run.row = redact(_row(run, folder))
     run.problems = [redact(problem) for problem in run.problems]
     return run
+
+
+def _row(run: Run, folder: Path) -> str:
+    """The row of a suite that a run is of, as it was noted or else as its folder is named: row-seed."""
+    note = folder / "suite.json"
+    if not note.is_file():
+        return ""
+    row = _read_json(run, note).get("row")
+    if isinstance(row, str):
+        return " ".join(row.split())
+    slug, _, seed = folder.resolve().name.rpartition("-")
+    return slug if seed == str(run.seed) else ""
 
 
 def complete(run: Run) -> None:
@@ -143,21 +127,6 @@ def complete(run: Run) -> None:
         run.budget["images_seen"] = float(run.history["images_seen"].max())
     if "seconds" in run.history:
         run.budget["seconds"] = float(run.history["seconds"].max())
-
-
-def name_runs(runs: Iterable[Run]) -> None:
-    """Names runs by the ends of their places, as short as tells them apart."""
-    left, length = list(runs), 2
-    while left:
-        ends: dict[str, list[Run]] = {}
-        for run in left:
-            parts = run.place.removeprefix(REMOTE).strip("/").split("/")
-            run.name = "/".join(parts[-length:])
-            ends.setdefault(run.name, []).append(run)
-        unclear = [run for same in ends.values() if len(same) > 1 for run in same]
-        if all(len(run.place.split("/")) <= length for run in unclear):
-            return
-        left, length = unclear, length + 1
 
 
 def with_seconds(history: Any) -> Any:
@@ -182,20 +151,6 @@ def with_seconds(history: Any) -> Any:
     last = float(speed["images_per_second"].iloc[-1])
     at = numpy.where(beyond > 0, seconds[-1] + beyond / last, at)
     return history.assign(seconds=at)
-
-
-def _runs_under(path: Path) -> Iterator[Path]:
-    """The run folders in a folder, at any depth; none within a run."""
-    if path.is_file():
-        if path.suffix == ".wandb" or path.name in PARTS:
-            yield path.parent
-        return
-    for folder, folders, files in os.walk(path):
-        tracked = any(name.endswith(".wandb") for name in files)
-        if tracked or set(PARTS) & set(files):
-            folders.clear()
-            yield Path(folder)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
 
 
 def _read_json(run: Run, path: Path) -> dict[str, Any]:

@@ -103,17 +103,12 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     return Difference(n, mean, mean - half, mean + half, p, above, "Welch's t")
 
 
-def holm(p: Sequence[float], count: int | None = None) -> list[float]:
-    """P-values corrected for their number, by Holm's steps; NaN stays, and counts for none.
-
-    Arguments:
-        p: The p-values.
-        count: How many there are, if these are some that were chosen by what they are of.
-    """
+def holm(p: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, by Holm's steps; NaN stays, and counts for none."""
     known = sorted((value, k) for k, value in enumerate(p) if not math.isnan(value))
     corrected, least = [math.nan] * len(p), 0.0
     for rank, (value, k) in enumerate(known):
-        least = max(least, min(1.0, ((count or len(known)) - rank) * value))
+        least = max(least, min(1.0, (len(known) - rank) * value))
         corrected[k] = least
     return corrected
 

@@ -1,7 +1,6 @@
 """A comparison as text: Markdown, CSV, LaTeX with booktabs."""
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,9 @@ from .budgets import BUDGETS, amount, budget
 from .comparison import Comparison
 from .extra import load
 from .grouping import Group
-from .pairs import Cell, Column, Pair, best_of
+from .markup import code, joined, line, pipes, plain, tex
+from .pairs import Cell, Column, Family, Pair, best_of
+from .selection import TABLES
 from .statistics import RESAMPLES, Summary
 
 METHODS = {
@@ -18,17 +19,23 @@ METHODS = {
 }
 PROBABILITY = (
     "P(A better) is the posterior probability that A's mean over seeds is the better one, by the t "
-    "distribution that the prior 1/sigma leads to."
+    "distribution that the prior 1/sigma leads to; it is of each pair by itself."
 )
-_TEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "\\": "\\textbackslash{}",
-    "~": "\\textasciitilde{}",
-    "^": "\\textasciicircum{}",
-    "<": "\\textless{}",
-    ">": "\\textgreater{}",
-    "±": "$\\pm$",
+CORRECTIONS: dict[Family, str] = {
+    "best": "Every group is compared with the one of the best mean, k - 1 comparisons of k groups for each "
+    f"score. As the values have chosen that one, p is corrected to how often, in {TABLES:,} simulated tables "
+    "of as many equal groups, the best has so small a p against any other; step by step, the groups "
+    "that had a smaller p are left out.",
+    "baseline": "Every group is compared with {baseline}, and p is corrected by Holm's steps for these "
+    "comparisons, k - 1 of k groups for each score.",
+    "pairs": "Of scores of which it is not known what is better every group is compared with every other, and "
+    "p is corrected by Holm's steps for all pairs of the score.",
 }
+DECIDED = (
+    "A verdict needs a 95 % interval without 0 and a corrected p below 0.05: were all groups equal, "
+    "at most about one score in twenty would have any."
+)
+HEAD = ["score", "A", "B", "A - B", "P(A better)", "p (corrected)", "verdict", "method"]  # of pairs
 
 
 def shown(summary: Summary) -> str:
@@ -95,6 +102,17 @@ def pair_texts(pair: Pair) -> list[str]:
     return [pair.column.title, pair.a, pair.b, text, better, p, pair.verdict, found.method]
 
 
+def corrections(found: Comparison) -> list[str]:
+    """What p-values are corrected for, what a verdict needs, and what is a probability."""
+    used = {pair.family for pair in found.tested if pair.comparisons}
+    said = [text for family, text in CORRECTIONS.items() if family in used]
+    return [
+        *(text.replace("{baseline}", str(found.baseline)) for text in said),
+        DECIDED,
+        PROBABILITY,
+    ]
+
+
 def methods(found: Comparison) -> list[str]:
     """How the intervals were made."""
     used = {cell.summary.method for cell in found.cells.values() if cell.summary}
@@ -154,18 +172,17 @@ def markdown(found: Comparison) -> str:
         ]
         for group in found.groups
     ]
-    parts = ["# Comparison of runs", _pipes(head, rows)]
-    parts += [f"- {_plain(note)}" for note in notes(found)]
-    parts += [f"- To measure it again: {_code(command)}" for command in found.again]
+    parts = ["# Comparison of runs", pipes(head, rows)]
+    parts += [f"- {plain(note)}" for note in notes(found)]
+    parts += [f"- To measure it again: {code(command)}" for command in found.again]
     if found.tested:
-        names = ["score", "A", "B", "A - B", "P(A better)", "p (Holm)", "verdict", "method"]
-        parts += ["## Differences", _pipes(names, [pair_texts(pair) for pair in found.tested])]
-        parts.append(PROBABILITY)
-    parts += ["## Protocols"] + [f"- {_plain(c.title)}: {_code(c.protocol)}" for c in found.columns]
+        parts += ["## Differences", pipes(HEAD, [pair_texts(pair) for pair in found.tested])]
+        parts += [plain(text) for text in corrections(found)]
+    parts += ["## Protocols"] + [f"- {plain(c.title)}: {code(c.protocol)}" for c in found.columns]
     if found.problems:
         parts += ["## Problems"]
-        parts += [f"- {_plain(name)}: {_plain(problem)}" for name, problem in found.problems]
-    return _joined(parts) + "\n"
+        parts += [f"- {plain(name)}: {plain(problem)}" for name, problem in found.problems]
+    return joined(parts) + "\n"
 
 
 def latex(found: Comparison) -> str:
@@ -173,19 +190,19 @@ def latex(found: Comparison) -> str:
     marks = {-1: " $\\downarrow$", 1: " $\\uparrow$"}
     head = [
         "Model",
-        *(f"{_tex(c.title)}{marks.get(c.direction, '')}" for c in found.columns),
+        *(f"{tex(c.title)}{marks.get(c.direction, '')}" for c in found.columns),
         "$n$",
     ]
     lines = []
     for group in found.groups:
         cells = []
         for cell in found.row(group):
-            text = _tex(shown(cell.summary) if cell.summary else cell.reason.partition(":")[0])
+            text = tex(shown(cell.summary) if cell.summary else cell.reason.partition(":")[0])
             text = f"\\textbf{{{text}}}" if cell.best else text
             cells.append(f"{text}$^\\dagger$" if cell.elsewhere else text)
-        lines.append(" & ".join([_tex(group.name), *cells, str(len(group.runs))]) + " \\\\")
-    comments = [f"% {_line(note)}" for note in notes(found)]
-    comments += [f"% {_line(c.title)}: {_line(c.protocol)}" for c in found.columns]
+        lines.append(" & ".join([tex(group.name), *cells, str(len(group.runs))]) + " \\\\")
+    comments = [f"% {line(note)}" for note in notes(found)]
+    comments += [f"% {line(c.title)}: {line(c.protocol)}" for c in found.columns]
     return "\n".join(
         [
             *comments,
@@ -260,7 +277,9 @@ def pair_frame(found: Comparison) -> Any:
                 "low": pair.difference.low,
                 "high": pair.difference.high,
                 "p": pair.difference.p,
-                "p_holm": pair.p,
+                "p_corrected": pair.p,
+                "family": pair.family,
+                "comparisons": pair.comparisons,
                 "a_better": pair.better,
                 "method": pair.difference.method,
                 "verdict": pair.verdict,
@@ -272,39 +291,3 @@ def pair_frame(found: Comparison) -> Any:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _joined(parts: Sequence[str]) -> str:
-    """Parts with a blank line between them, but for the lines of a list."""
-    text = ""
-    for before, part in zip(["", *parts], parts, strict=False):
-        both = before.startswith("- ") and part.startswith("- ")
-        text += ("\n" if both else "\n\n") * bool(text) + part
-    return text
-
-
-def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [[_plain(text) for text in row] for row in [head, *rows]]
-    ruled = [lines[0], ["---", *["---:"] * (len(head) - 1)], *lines[1:]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
-
-
-def _plain(text: str) -> str:
-    """A text that is nothing but text in Markdown, stars of bold cells apart."""
-    return _line(re.sub(r"([|\\`<>_\[\]])", r"\\\1", text))
-
-
-def _code(text: str) -> str:
-    """A text as code in Markdown, which no tick in it ends."""
-    line = _line(text)
-    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    return f"{ticks} {line} {ticks}" if "`" in line else f"{ticks}{line}{ticks}"
-
-
-def _line(text: str) -> str:
-    """A text on one line, without signs that cannot be seen."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, c) for c in text)

@@ -122,7 +122,7 @@ class Job(NamedTuple):
     def jot(self, **more: Any) -> None:
         """Adds to what is noted of the run."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {**self.note(), "recipe": self.recipe, **more}
+        content = {**self.note(), "recipe": self.recipe, "row": self.row.name, **more}
         write_text(self.folder / NOTE, json.dumps(content, indent=2) + "\n")
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from lightning_gen.compare import read_runs
 from lightning_gen.compare.comparison import compare_runs
-from lightning_gen.compare.grouping import group_runs, number
 from lightning_gen.compare.protocols import command, differing, impossible, parts
-from lightning_gen.compare.runs import Run
+from lightning_gen.compare.selection import after_selection
+from lightning_gen.compare.statistics import holm
 from lightning_gen.compare.tables import cell_text, headlines, markdown
 from lightning_gen.scores import direction
 
@@ -14,94 +14,6 @@ from .folders import BOUND, DISTANCE, config_of, make_run, read_config, score, t
 
 OTHER = "fid@2000:digits-12345678:digits-test-300:abcdefabcdef"
 CAN = {"GAN": ["Sampler", "Decoder"], "VAE": ["Sampler", "Likelihood"]}
-
-
-def names(*configs, by="model"):
-    return [
-        g.name
-        for g in group_runs([Run(f"r/{k}", c, name=f"r/{k}") for k, c in enumerate(configs)], by)
-    ]
-
-
-def test_seeds_and_machines_make_no_group():
-    same = config_of(seed=2, devices=4, logger=None, log_every_n_steps=3)
-    same["data"]["init_args"] |= {"root": "/elsewhere", "num_workers": 8}
-    assert names(config_of(seed=1), same) == ["GAN"]
-
-
-def test_groups_are_named_by_what_departs_from_the_usual():
-    assert names(config_of(), config_of(lr=1e-4), config_of(seed=2)) == ["GAN", "GAN lr=1e-4"]
-    assert names(config_of(), config_of(lr=1e-4), config_of(family="MLP")) == [
-        "DCGAN",
-        "DCGAN lr=1e-4",
-        "GAN MLP",
-    ]
-    assert names(config_of(), config_of("LSGAN")) == ["GAN", "LSGAN"]
-    assert names(config_of(), config_of(max_steps=500)) == ["GAN", "GAN max_steps=500"]
-
-
-def test_what_differs_in_one_network_is_named_with_it():
-    wide = config_of()
-    wide["model"]["init_args"]["generator"]["init_args"]["width"] = 128
-    narrow = config_of()
-    narrow["model"]["init_args"]["discriminator"]["init_args"]["width"] = 32
-    assert names(config_of(), wide, narrow) == ["GAN", "GAN width=128", "GAN width=32"]
-    both = config_of()
-    both["model"]["init_args"]["generator"]["init_args"]["width"] = 128
-    both["model"]["init_args"]["discriminator"]["init_args"]["width"] = 32
-    assert names(config_of(), both)[1] == "GAN generator.width=128 discriminator.width=32"
-
-
-def test_names_are_never_shared_by_two_settings():
-    configs = [config_of()]
-    for which in ("generator", "discriminator"):
-        configs.append(config_of())
-        configs[-1]["model"]["init_args"][which]["init_args"]["width"] = 128
-    assert len(set(names(*configs))) == 3
-
-
-def test_other_data_are_in_the_name():
-    other = config_of()
-    other["data"]["class_path"] = "datamodules.MNIST"
-    assert names(config_of(), other) == ["GAN on Digits", "GAN on MNIST"]
-
-
-@pytest.mark.parametrize(
-    ("by", "expected"),
-    [
-        ("class", ["GAN", "LSGAN"]),
-        ("run", ["r/0", "r/1", "r/2"]),
-        ("generator_optimizer.lr", ["lr=2e-4", "lr=1e-4"]),
-        ("data", ["Digits"]),
-        (
-            "data.init_args.batch_size,class",
-            ["batch_size=64 model=GAN", "batch_size=64 model=LSGAN"],
-        ),
-    ],
-)
-def test_groups_by_settings(by, expected):
-    assert names(config_of(), config_of(lr=1e-4), config_of("LSGAN"), by=by) == expected
-
-
-def test_a_setting_that_no_run_has_is_answered_with_one_that_is_near():
-    with pytest.raises(ValueError, match=r"did you mean data\.batch_size"):
-        names(config_of(), by="data.batch_sise")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1e-4, "1e-4"),
-        (0.5, "0.5"),
-        (64.0, "64"),
-        (2.5e-5, "2.5e-5"),
-        (0.0, "0"),
-        (1e7, "1e7"),
-        (-2e-4, "-2e-4"),
-    ],
-)
-def test_numbers_are_written_as_people_do(value, text):
-    assert number(value) == text
 
 
 def test_directions():
@@ -239,9 +151,12 @@ def test_what_a_model_cannot_have_is_a_value(tmp_path):
 def test_verdicts_over_seeds(tmp_path):
     found = compare_runs(read_runs([str(three_models(tmp_path))], read_config))
     verdicts = {(pair.a, pair.b): pair.verdict for pair in found.pairs}
-    assert verdicts["DCGAN", "GAN MLP"] == "not distinguishable at n = 3"
-    assert verdicts["DCGAN", "GAN ResNet"] == "DCGAN is better"
-    assert all(pair.difference.method == "paired t" and pair.family == 3 for pair in found.pairs)
+    assert verdicts == {
+        ("GAN MLP", "DCGAN"): "not distinguishable at n = 3",
+        ("GAN ResNet", "DCGAN"): "DCGAN is better",
+    }
+    assert all(pair.difference.method == "paired t" for pair in found.pairs)
+    assert all((pair.family, pair.comparisons) == ("best", 2) for pair in found.pairs)
     best = {g.name for g in found.groups if found.row(g)[0].best}
     assert best == {"DCGAN", "GAN MLP"}
     assert "not distinguishable from" in headlines(found)[0]
@@ -303,6 +218,20 @@ def test_many_groups_are_compared_with_the_best_only(tmp_path):
     found = compare_runs(read_runs([str(tmp_path)], read_config))
     assert len(found.groups) == 10 and len(found.pairs) == 9
     assert len({pair.b for pair in found.pairs}) == 1
-    assert {pair.family for pair in found.pairs} == {45}  # the values have chosen the best
+    assert {(pair.family, pair.comparisons) for pair in found.pairs} == {("best", 9)}
     named = compare_runs(found.runs, baseline=found.pairs[0].b)
-    assert {pair.family for pair in named.pairs} == {9}
+    assert {(pair.family, pair.comparisons) for pair in named.pairs} == {("baseline", 9)}
+    assert [pair.p for pair in named.pairs] == holm([pair.difference.p for pair in found.pairs])
+    p = [pair.difference.p for pair in named.pairs]
+    assert p == [pair.difference.p for pair in found.pairs]
+    assert [pair.p for pair in found.pairs] == after_selection(p, (1, 2), [(1, 2)] * 9)
+
+
+def test_without_a_better_side_few_groups_are_compared_each_with_each(tmp_path):
+    for seed in (1, 2):
+        for name, value in (("DCGAN", 1.0), ("MLP", 2.0), ("ResNet", 4.0)):
+            config = config_of(family=name, seed=seed)
+            make_run(tmp_path / f"{name}{seed}", {"generator/loss": value + seed % 2}, config)
+    found = compare_runs(read_runs([str(tmp_path)], read_config))
+    assert {(pair.family, pair.comparisons) for pair in found.pairs} == {("pairs", 3)}
+    assert "for all pairs" in markdown(found) and "best mean" not in markdown(found)

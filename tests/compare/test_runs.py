@@ -12,7 +12,8 @@ import pytest
 from lightning_gen.compare import read_runs
 from lightning_gen.compare.comparison import compare_runs
 from lightning_gen.compare.page import page
-from lightning_gen.compare.runs import Run, find_runs, name_runs, read_run, with_seconds
+from lightning_gen.compare.places import find_runs, name_runs
+from lightning_gen.compare.runs import Run, read_run, with_seconds
 from lightning_gen.compare.tables import latex, markdown
 
 from .folders import BOUND, DISTANCE, config_of, make_run, read_config, score

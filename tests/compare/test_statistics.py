@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lightning_gen.compare.pairs import Cell, Column, Pair, pairs_of
+from lightning_gen.compare.pairs import Column, Pair
 from lightning_gen.compare.statistics import (
     MANY,
     bootstrap_t,
@@ -120,7 +120,6 @@ def test_holms_steps():
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     corrected = holm([math.nan, 0.02])
     assert math.isnan(corrected[0]) and corrected[1] == pytest.approx(0.02)
-    assert holm([0.01, 0.02], 10) == pytest.approx([0.1, 0.18])
 
 
 def test_draws_of_the_bootstrap_leave_out_those_without_spread():
@@ -197,18 +196,6 @@ def test_verdicts_are_right_as_often_as_they_say():
         reversed_ += not same and verdict == "A is better"  # of a distance the lower
     print(f"wrong {wrong}, missed {missed}, reversed {reversed_} of {COMPARISONS // 2} each")
     assert wrong < 0.07 * COMPARISONS / 2 and missed < 5 and reversed_ == 0
-
-
-@pytest.mark.slow
-def test_a_best_group_that_the_values_chose_is_rarely_said_to_beat_its_equals():
-    """Twelve models alike, compared with the best of them: at most one table in twenty has a verdict."""
-    rng, column, wrong = np.random.default_rng(7), Column("fid/digits@2000", "p"), 0
-    for _ in range(400):
-        values = [dict(enumerate(v)) for v in rng.normal(10.0, 1.0, size=(12, 4))]
-        cells = {f"m{k}": Cell(summarise(list(v.values())), v) for k, v in enumerate(values)}
-        wrong += any(pair.winner for pair in pairs_of(column, cells, None))
-    print(f"{wrong} of 400 tables with a verdict")
-    assert wrong / 400 < 0.07
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Markdown, CSV and LaTeX, by their structure; and what stands in their cells."""
 
+import html
 import io
 import math
 import re
@@ -9,8 +10,10 @@ import pytest
 
 from lightning_gen.compare import read_runs
 from lightning_gen.compare.comparison import compare_runs
+from lightning_gen.compare.page import page
 from lightning_gen.compare.statistics import Summary, summarise
 from lightning_gen.compare.tables import (
+    corrections,
     digits,
     group_frame,
     latex,
@@ -49,9 +52,22 @@ def test_markdown_has_a_row_for_each_model_and_each_pair(found):
     ]
     assert len(rows) == 2 + 3 and {len(row) for row in rows} == {5}
     assert re.fullmatch(r"\*\*[\d.]+ ± [\d.]+ \(n = 3\)\*\*", rows[2][1].strip())
-    assert len(rows_of(differences)) == 2 + 3
+    assert len(rows_of(differences)) == 2 + 2  # each with the best
     assert "Student's t interval" in text and "not distinguishable at n = 3" in text
     assert "`fid@2000:digits-08444c34:digits-train-1297:6555043cdb7f`" in text
+
+
+def test_it_is_said_for_which_comparisons_p_is_corrected(found):
+    best, decided, chance = corrections(found)
+    assert "k - 1 comparisons" in best and "the values have chosen that one" in best
+    assert "0.05" in decided and "P(A better)" in chance
+    named = compare_runs(found.runs, baseline="GAN MLP")
+    assert corrections(named)[0].startswith("Every group is compared with GAN MLP, and p is")
+    for each, sentence in ((found, best), (named, corrections(named)[0])):
+        assert sentence in markdown(each) and sentence in html.unescape(page(each))
+    frame = pair_frame(found)
+    assert set(frame["family"]) == {"best"} and set(frame["comparisons"]) == {2}
+    assert list(frame["p_corrected"]) == [pair.p for pair in found.pairs]
 
 
 def test_latex_is_a_booktabs_table(found):
@@ -85,7 +101,7 @@ def test_csv_is_read_back(found):
         cell.high
     )
     assert set(frame["better"]) == {"lower"} and set(frame["n"]) == {3}
-    assert len(run_frame(found)) == 9 and len(pair_frame(found)) == 3
+    assert len(run_frame(found)) == 9 and len(pair_frame(found)) == 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import yaml
 
 from lightning_gen.compare import read_runs
 from lightning_gen.compare.comparison import compare_runs
-from lightning_gen.compare.runs import find_runs
+from lightning_gen.compare.places import find_runs
 from lightning_gen.compare.tracked import (
     BLOCK,
     CHUNK,

@@ -36,9 +36,9 @@ def test_the_headline_and_the_table_name_the_same_group():
     """On the seeds that both have LSGAN is better, by its mean of all GAN is."""
     found = two_models([10.0, 20.1, 29.9], [9.0, 19.0, 29.0, 100.0, 100.0])
     (pair,) = found.pairs
-    assert pair.difference.method == "Welch's t" and pair.difference.n == (3, 5)
-    assert pair.difference.mean == pytest.approx(20.0 - 51.4)
-    assert pair.verdict == "not distinguishable at n = 3 and 5" and pair.winner == ""
+    assert pair.difference.method == "Welch's t" and pair.difference.n == (5, 3)
+    assert pair.difference.mean == pytest.approx(51.4 - 20.0)
+    assert pair.verdict == "not distinguishable at n = 5 and 3" and pair.winner == ""
     assert "GAN has the best mean" in headlines(found)[0] and "not disting" in headlines(found)[0]
     assert not any(cell.best for cell in found.cells.values())
 
