@@ -75,7 +75,7 @@ def equilibrium(real: Tensor, fake: Tensor, balance: float | Tensor) -> Losses:
     .. math:: L_D = E(x) - k \, E(G(z)), \quad L_G = E(G(z))
 
     Arguments:
-        real: Energies of real images, (B,): the autoencoder's mean absolute errors.
+        real: Energies of real images, (B,): the mean errors of an autoencoder.
         fake: Energies of generated images, (B,).
         balance: The weight k; see `next_balance`.
 

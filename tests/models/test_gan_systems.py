@@ -392,6 +392,11 @@ def test_the_balance_moves_by_the_errors_of_a_round():
         assert balance.convergence.item() == pytest.approx(real + gap, rel=1e-6)
 
 
+def test_began_refuses_a_power_that_the_paper_has_not():
+    with pytest.raises(ValueError, match="exponent must be 1 or 2, got 3"):
+        build(BEGAN, discriminator=TinyAutoencoder(), exponent=3)
+
+
 def test_the_balance_is_part_of_a_checkpoint_and_moves_once_a_round(tmp_path):
     model = build(BEGAN, discriminator=TinyAutoencoder(), diversity=1.0, control_rate=1.0)
     seen = []
@@ -474,13 +479,14 @@ def logits_of(model, images):
     return model.discriminator(images)
 
 
-def test_what_began_minimises():
-    model = build(BEGAN, discriminator=TinyAutoencoder())
+@pytest.mark.parametrize("exponent", [1, 2])
+def test_what_began_minimises(exponent):
+    model = build(BEGAN, discriminator=TinyAutoencoder(), exponent=exponent)
     model.equilibrium.k.fill_(0.3)
     batch, fakes = batch_of(), model.generate(batch_of())
-    errors = [(model.discriminator.decode(model.discriminator.encode(x)) - x).abs().mean((1, 2, 3))
-              for x in (batch.images, fakes)]  # fmt: skip
-    real, fake = (each.mean().item() for each in errors)
+    rebuilt = (model.discriminator.decode(model.discriminator.encode(x)) - x
+               for x in (batch.images, fakes))  # fmt: skip
+    real, fake = (errors.abs().pow(exponent).mean().item() for errors in rebuilt)
     assert model.discriminator_loss(batch_of())["loss"].item() == pytest.approx(real - 0.3 * fake)
     assert model.generator_loss(batch_of())["loss"].item() == pytest.approx(fake)
 

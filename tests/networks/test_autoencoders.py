@@ -63,12 +63,50 @@ def test_began_layer_by_layer():
     assert network.feature_size == 64
 
 
-def test_the_generator_of_began_is_its_decoder_and_a_tanh():
+def test_the_generator_of_began_is_its_decoder():
     network, generator = UpsamplingAutoencoder(28, 1, 4, 5), UpsamplingGenerator(28, 1, 5, 4)
     generator.layers.load_state_dict(network.decoder.state_dict())
     z = torch.randn(3, 5)
-    torch.testing.assert_close(generator(z), network.decode(z).tanh())
+    torch.testing.assert_close(generator(z), network.decode(z))
+    torch.nn.init.constant_(generator.layers[-1].bias, 5)
+    assert generator(z).min() > 1 and generator.eval()(z).eq(1).all()
     assert generator.shape == (1, 28, 28) and generator.latent_size == 5
+
+
+@pytest.mark.parametrize("size", [28, 64])
+def test_what_began_rebuilds_depends_on_the_image_before_training(size):
+    torch.manual_seed(0)
+    network = UpsamplingAutoencoder(size, 1, 16)
+    images = torch.rand(32, 1, size, size) * 2 - 1
+    rebuilt = network.decode(network.encode(images))
+    assert rebuilt.std(0).mean() > 0.01  # 1e-5 with PyTorch's weights
+
+
+@pytest.mark.parametrize("background", [-1.0, 0.5])
+def test_images_of_began_start_about_the_background_and_differ(background):
+    torch.manual_seed(0)
+    generator = UpsamplingGenerator(28, 1, width=16, background=background)
+    images = generator(torch.rand(64, 64) * 2 - 1)
+    assert images.mean().item() == pytest.approx(background, abs=0.05)
+    assert images.std(0).mean() > 0.05  # 4e-3 with PyTorch's weights
+
+
+def test_began_goes_on_learning_from_black_images():
+    """A tanh divides the gradient by hundreds where images are about as black as they can be."""
+    torch.manual_seed(0)
+    generator = UpsamplingGenerator(28, 1, width=4)
+    gradients = []
+    for level in (0.0, -3.0):
+        torch.nn.init.constant_(generator.layers[-1].bias, level)
+        generator.zero_grad()
+        generator(torch.zeros(2, 64)).sum().backward()
+        gradients.append(generator.layers[-1].bias.grad.item())
+    assert gradients[0] == gradients[1] != 0
+
+
+def test_a_background_that_no_image_has_is_refused():
+    with pytest.raises(ValueError, match="background must be in \\[-1, 1\\], got -2"):
+        UpsamplingGenerator(28, background=-2)
 
 
 def test_sizes_that_do_not_halve_are_refused():

@@ -3,15 +3,15 @@ r"""Boundary equilibrium GAN: the errors of an autoencoder on real and generated
 .. math:: L_D = \ell(x) - k \, \ell(G(z)), \quad L_G = \ell(G(z)), \quad
           k \leftarrow \min(\max(k + \lambda (\gamma \, \ell(x) - \ell(G(z))), 0), 1)
 
-with the error :math:`\ell(v) = |v - D(v)|`. The sum :math:`\ell(x) + |\gamma \ell(x) - \ell(G(z))|`
-falls as training goes on.
+with the error :math:`\ell(v) = |v - D(v)|^\eta`, a mean over sub-pixels. The sum
+:math:`\ell(x) + |\gamma \ell(x) - \ell(G(z))|` falls as training goes on.
 
 References:
     | BEGAN: Boundary Equilibrium Generative Adversarial Networks (Berthelot, Schumm & Metz, 2017)
     | https://arxiv.org/abs/1703.10717
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,10 @@ class BEGAN(LatentGAN):
         discriminator: An autoencoder of images.
         diversity: The ratio :math:`\\gamma` of the errors in equilibrium; 0.5 to 0.7 in the paper.
             Lower is sharper and less diverse.
-        control_rate: The rate :math:`\\lambda` of k.
+        control_rate: The rate :math:`\\lambda` of k. It is multiplied by errors, so smaller errors
+            or fewer steps need a higher one.
+        exponent: The power :math:`\\eta` of the errors, 1 or 2. Where most pixels are background,
+            the best guess of absolute errors is background until an image is known well.
         generator_optimizer: Default: Adam at the paper's rate.
         discriminator_optimizer: The same.
         kwargs: See `LatentGAN`.
@@ -50,6 +53,7 @@ class BEGAN(LatentGAN):
         discriminator: AutoencodingDiscriminator,
         diversity: float = 0.5,
         control_rate: float = 0.001,
+        exponent: Literal[1, 2] = 1,
         generator_optimizer: OptimizerCallable = began_adam,
         discriminator_optimizer: OptimizerCallable = began_adam,
         **kwargs: Any,
@@ -64,6 +68,9 @@ class BEGAN(LatentGAN):
             raise ValueError(f"diversity must be in (0, 1], got {diversity}")
         if not 0 < control_rate <= 1:
             raise ValueError(f"control_rate must be in (0, 1], got {control_rate}")
+        if exponent not in (1, 2):
+            raise ValueError(f"exponent must be 1 or 2, got {exponent}")
+        self.exponent = exponent
         self.equilibrium = Equilibrium(diversity, control_rate)
 
     def players(self) -> list[Player]:
@@ -87,9 +94,10 @@ class BEGAN(LatentGAN):
         return {"loss": fake.mean()}
 
     def _error(self, images: Tensor) -> Tensor:
-        """Mean absolute errors of images, (B,)."""
+        """Mean absolute or squared errors of images, (B,)."""
         rebuilt = self.discriminator.decode(self.discriminator.encode(images))
-        return (wide(rebuilt) - images).abs().flatten(1).mean(1)
+        errors = wide(rebuilt) - images
+        return (errors.abs() if self.exponent == 1 else errors.square()).flatten(1).mean(1)
 
 
 class Equilibrium(nn.Module):
