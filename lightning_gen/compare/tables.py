@@ -140,7 +140,8 @@ def headlines(found: Comparison) -> list[str]:
         elif open_:
             names = [p.a if p.b == best else p.b for p in open_]
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-            sentence += f"; not distinguishable from {', '.join(names[:4])}{more}"
+            comma = "; " if any("," in name for name in names) else ", "
+            sentence += f"; not distinguishable from {comma.join(names[:4])}{more}"
             sentence += f" ({open_[0].verdict.partition(' at ')[2]})" if len(names) == 1 else ""
         else:
             others = "the other" if len(rivals) == 1 else f"each of the other {len(rivals)}"
