@@ -141,7 +141,8 @@ def _departures(changed: Mapping[str, str | None]) -> list[str]:
     said = {}
     for path, value in changed.items():
         leaf = path.rpartition(".")[2]
-        name = leaf if len(values[leaf]) == 1 else path.partition(".")[2]
+        longer = path.partition(".")[2] if path.count(".") > 1 else path
+        name = leaf if len(values[leaf]) == 1 else longer
         said[name] = f"{name}={words(json.loads(value)) if value is not None else 'unset'}"
     more = [f"+{len(said) - MOST} more"] if len(said) > MOST else []
     return [*list(said.values())[:MOST], *more]

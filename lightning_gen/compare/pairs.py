@@ -125,7 +125,8 @@ def _chosen(
     """Who is compared with whom, and why."""
     if baseline is None and not column.direction:
         return "pairs", list(combinations(cells, 2)) if len(cells) <= ALL_PAIRS else []
-    to = best_of(cells, column) if baseline is None else baseline
+    several = {name: cell for name, cell in cells.items() if cell.summary and cell.summary.n > 1}
+    to = best_of(several or cells, column) if baseline is None else baseline
     others = [(name, to) for name in cells if to in cells and name != to]
     return "best" if baseline is None else "baseline", others
 

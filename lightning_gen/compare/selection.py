@@ -15,6 +15,7 @@ References:
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
@@ -53,7 +54,8 @@ def _corrected(p: float, kinds: Sequence[Kind]) -> float:
     if len(kinds) == 2:
         return p  # of two groups there is one pair, whichever is better
     missing = -len(kinds) % EACH if len(kinds) > EACH else 0  # more groups correct for more
-    least = least_p(tuple(sorted([*kinds, *[max(kinds)] * missing])))
+    usual = Counter(sorted(kinds)).most_common(1)[0][0]
+    least = least_p(tuple(sorted([*kinds, *[usual] * missing])))
     return max(p, float(1 + np.searchsorted(least, p, side="right")) / (1 + len(least)))
 
 

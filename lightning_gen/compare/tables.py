@@ -22,8 +22,8 @@ PROBABILITY = (
     "distribution that the prior 1/sigma leads to; it is of each pair by itself."
 )
 CORRECTIONS: dict[Family, str] = {
-    "best": "Every group is compared with the one of the best mean, k - 1 comparisons of k groups for each "
-    f"score. As the values have chosen that one, p is corrected to how often, in {TABLES:,} simulated tables "
+    "best": "Every group is compared with the one of the best mean of two seeds or more, k - 1 comparisons of "
+    f"k groups for each score. As the values have chosen that one, p is corrected to how often, in {TABLES:,} simulated tables "
     "of as many equal groups, the best has so small a p against any other; step by step, the groups "
     "that had a smaller p are left out.",
     "baseline": "Every group is compared with {baseline}, and p is corrected by Holm's steps for these "
@@ -135,7 +135,9 @@ def headlines(found: Comparison) -> list[str]:
         open_ = [p for p in known if p.winner != best]
         first = here[best].summary
         sentence = f"{column.title}: {best} has the best mean, {shown(first) if first else ''}"
-        if not known:
+        if found.baseline is not None and found.baseline not in here:
+            sentence += f"; {found.baseline} has no such score to compare with"
+        elif not known:
             sentence += "; more seeds are needed to tell whether that is chance"
         elif open_:
             names = [p.a if p.b == best else p.b for p in open_]
@@ -143,6 +145,8 @@ def headlines(found: Comparison) -> list[str]:
             comma = "; " if any("," in name for name in names) else ", "
             sentence += f"; not distinguishable from {comma.join(names[:4])}{more}"
             sentence += f" ({open_[0].verdict.partition(' at ')[2]})" if len(names) == 1 else ""
+        elif len(known) < len(rivals):
+            sentence += f"; better than {len(known)} of the other {len(rivals)}, which have seeds enough to tell"
         else:
             others = "the other" if len(rivals) == 1 else f"each of the other {len(rivals)}"
             sentence += f"; better than {others}" if len(rivals) == len(here) - 1 else ""

@@ -164,7 +164,7 @@ def _coarsest(size: int) -> tuple[int, int]:
 
 
 def _keep_variance_(network: nn.Module) -> None:
-    """Weights after which maps vary as much as before, as an ELU has slope 1 at 0; no biases.
+    """Xavier's weights, after which maps of one width vary about as much as before; no biases.
 
     With PyTorch's own, which divide the variance by 3 in each layer, what is rebuilt does not
     depend on the image, and an autoencoder of digits stays black for thousands of steps.

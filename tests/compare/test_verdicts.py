@@ -57,6 +57,18 @@ def test_a_group_is_beaten_only_by_the_winner():
     assert cells["A"].best and not cells["B"].best
 
 
+def test_a_lucky_single_seed_takes_no_verdict_from_the_others():
+    values = {"GAN": [1.0], "LSGAN": [2.0, 2.05, 2.1], "WGAN": [9.0, 9.05, 9.1]}
+    runs = [
+        run(f"{model}{seed}", value, seed, model=model)
+        for model, each in values.items()
+        for seed, value in enumerate(each)
+    ]
+    found = compare_runs(runs)
+    assert [(pair.a, pair.winner) for pair in found.pairs if pair.winner] == [("WGAN", "LSGAN")]
+    assert "more seeds are needed" in headlines(found)[0]
+
+
 def test_a_winner_is_the_higher_where_higher_is_better():
     values = {"A": {1: 0.1, 2: 0.11, 3: 0.09}, "B": {1: 0.5, 2: 0.52, 3: 0.51}}
     cells = {name: Cell(summarise(list(v.values())), v) for name, v in values.items()}

@@ -159,6 +159,7 @@ def test_runs_of_other_settings_are_refused(tmp_path, capsys):
     suite_of(tmp_path, row(seeds=[0]))
     (job,) = runs_of(tmp_path)
     job.jot()
+    assert job.note()["row"] == job.row.name
     suite_of(tmp_path, row(seeds=[0], **{"data.batch_size": 32}))
     assert reproduce(tmp_path) == 2
     said = capsys.readouterr().err
