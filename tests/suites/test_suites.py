@@ -241,7 +241,7 @@ def test_suites_of_the_repository_say_all(path, monkeypatch):
     for each in suite.rows if suite.matrix is None else []:
         assert each.why.endswith(".") if each.config is None else list(each.scales) == suite.scales
         if each.config is not None and (each.published or "there are none" not in suite.about):
-            assert set(each.published) <= set(each.scales["full"].expect)
+            assert set(each.published) == set(each.scales["full"].expect)
         assert all("https://" in published["source"] for published in each.published.values())
 
 
