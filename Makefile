@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+# Processes that share the tests, each of which has one thread.
+JOBS ?= 2
 
 .PHONY: setup demo test test-all lint bench clean
 
@@ -16,7 +18,7 @@ demo: setup
 	$(BIN)/python run.py fit --config configs/digits/dcgan.yaml
 
 test: setup
-	$(BIN)/python -m pytest --durations=25 --durations-min=5
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=25 --durations-min=5
 
 lint: setup
 	$(BIN)/ruff check .
