@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lightning_gen.compare.grouping import group_runs
-from lightning_gen.compare.naming import number
+from lightning_gen.compare.naming import _departures, number
 from lightning_gen.compare.runs import Run, read_run
 
 from .folders import config_of, make_run, read_config
@@ -187,3 +187,8 @@ def test_the_row_of_a_run_is_noted_in_it_or_is_in_the_name_of_its_folder(
     if note is not None:
         (run / "suite.json").write_text(json.dumps(note))
     assert read_run(str(run), read_config).row == row
+
+
+def test_two_settings_of_one_name_are_both_said():
+    said = _departures({"data.size": "10", "model.size": "14"})
+    assert said == ["data.size=10", "model.size=14"]

@@ -143,3 +143,10 @@ def test_a_best_group_that_the_values_chose_is_rarely_said_to_beat_its_equals(ca
         wrong += bool((told & (mean[others] <= mean[chosen])).any())
     print(f"{wrong / len(values):.4f} of tables: {case}, n = {n}")
     assert wrong / len(values) < 0.062  # which of 0.05 is 2.5 standard errors away
+
+
+def test_one_group_of_more_seeds_stands_for_no_other_group():
+    """Beyond sixteen groups the null is filled up with groups as most are."""
+    many, few = range(9), range(3)
+    alike = after_selection([0.0005] + [0.9] * 16, few, [few] * 16 + [many])
+    assert alike[0] < 0.07  # 0.052; 0.093 if those that are not there had nine seeds

@@ -69,6 +69,24 @@ def test_a_lucky_single_seed_takes_no_verdict_from_the_others():
     assert "more seeds are needed" in headlines(found)[0]
 
 
+def test_a_headline_claims_no_more_than_was_tested():
+    values = {"GAN": [1.0, 1.05, 1.1], "LSGAN": [1.2], "WGAN": [9.0, 9.05, 9.1]}
+    runs = [
+        run(f"{model}{seed}", value, seed, model=model)
+        for model, each in values.items()
+        for seed, value in enumerate(each)
+    ]
+    assert "better than 1 of the other 2" in headlines(compare_runs(runs))[0]
+
+
+def test_a_baseline_without_the_score_is_said_so():
+    runs = [run(f"a{k}", 1.0 + k, k) for k in range(3)]
+    runs += [run(f"b{k}", 2.0 + k, k, model="LSGAN") for k in range(3)]
+    runs += [run(f"c{k}", None, k, model="WGAN") for k in range(3)]
+    said = headlines(compare_runs(runs, baseline="WGAN"))[0]
+    assert "WGAN has no such score" in said and "more seeds" not in said
+
+
 def test_a_winner_is_the_higher_where_higher_is_better():
     values = {"A": {1: 0.1, 2: 0.11, 3: 0.09}, "B": {1: 0.5, 2: 0.52, 3: 0.51}}
     cells = {name: Cell(summarise(list(v.values())), v) for name, v in values.items()}
