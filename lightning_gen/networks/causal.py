@@ -150,6 +150,8 @@ class GatedCausalStack(CausalNetwork):
         num_classes: Classes that the images are conditioned on, in every layer.
         outputs: See `CausalNetwork`.
         color_order: See `CausalNetwork`.
+        context: Channels of maps that the images are conditioned on instead, in every layer: what
+            `forward` and `walk` take for labels is (B, context, H, W).
     """
 
     def __init__(
@@ -164,20 +166,31 @@ class GatedCausalStack(CausalNetwork):
         num_classes: int | None = None,
         outputs: int | None = None,
         color_order: bool = True,
+        context: int | None = None,
     ) -> None:
         check_kernels(depth, kernel=kernel, first_kernel=first_kernel)
+        check_sizes(context=context)
         super().__init__(channels, levels, head, num_classes, outputs, color_order, width=width)
-        colors = self.colors
+        if num_classes is not None and context is not None:
+            raise ValueError(
+                "images are conditioned on classes or on maps, not on both; leave out num_classes, "
+                "and make the maps of the classes"
+            )
+        self.context, colors = context, self.colors
         self.first = GatedCausalLayer(
-            channels, width, first_kernel // 2, colors, first=True, num_classes=num_classes
+            channels, width, first_kernel // 2, colors, True, num_classes, context
         )
         self.layers = nn.ModuleList(
-            GatedCausalLayer(width, width, kernel // 2, colors, num_classes=num_classes)
+            GatedCausalLayer(width, width, kernel // 2, colors, False, num_classes, context)
             for _ in range(depth)
         )
         self.head = self.make_head(width, head)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.context is not None and labels is None:
+            raise ValueError(
+                f"the network is conditioned on maps of {self.context} channels; give it those"
+            )
         v, h = self.first(x, x, labels)
         for layer in self.layers:
             v, h = layer(v, h, labels)

@@ -135,6 +135,7 @@ class GatedCausalLayer(nn.Module):
         colors: C of the images.
         first: Whether the layer reads the image itself, so must not see what it predicts.
         num_classes: Classes that shift what is gated; none by default.
+        context: Channels of maps that shift it instead, at each pixel by what they say there.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class GatedCausalLayer(nn.Module):
         colors: int = 1,
         first: bool = False,
         num_classes: int | None = None,
+        context: int | None = None,
     ) -> None:
         super().__init__()
         if width % colors:
@@ -154,26 +156,44 @@ class GatedCausalLayer(nn.Module):
         self.link = nn.Conv2d(2 * width, 2 * width, 1)
         self.out = RowCausalConv2d(width, width, colors=colors)
         self.shift = nn.Embedding(num_classes, 4 * width) if num_classes else None
+        self.takes_attributes = not num_classes  # of which it looks up one
         if self.shift is not None:
             nn.init.zeros_(self.shift.weight)
+        # Not masked: maps say nothing of the pixels but what was known before all of them.
+        self.look = nn.Conv2d(context, 4 * width, 1) if context else None
         self.gate = GatedActivation()
         self.first = first
 
-    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Maps the vertical and horizontal stacks (B, in_channels, H, W) to the next ones."""
+    def forward(
+        self, v: Tensor, h: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Maps the vertical and horizontal stacks (B, in_channels, H, W) to the next ones.
+
+        The condition is classes (B,), or maps (B, context, H, W).
+        """
         above, before = self.vertical(v), self.horizontal(h)
-        if self.shift is not None:
-            for_above, for_before = self.shift(labels)[..., None, None].chunk(2, dim=1)
-            above, before = above + for_above, before + for_before
+        shifts = self.shifts(condition)
+        if shifts is not None:
+            above, before = above + shifts[0], before + shifts[1]
         # Rows down to its own are rows strictly above, seen from one row further down.
         before = before + self.link(F.pad(above, (0, 0, 1, 0))[:, :, :-1])
         out = self.out(self.gate(before))
         # The first layer's input is the pixel to predict, so there is no residual.
         return self.gate(above), out if self.first else h + out
 
-    def steps(self, x: Tensor, labels: Tensor | None = None) -> "GatedSteps":
-        """Its way through images like `x` (B, C, H, W), of classes `labels` (B,)."""
-        return GatedSteps(self, x, labels)
+    def shifts(self, condition: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """What a condition adds to the two stacks, (B, 2 * width, H, W) or (B, 2 * width, 1, 1)."""
+        if self.shift is not None:
+            above, before = self.shift(condition)[..., None, None].chunk(2, dim=1)
+        elif self.look is not None:
+            above, before = self.look(condition).chunk(2, dim=1)
+        else:
+            return None
+        return above, before
+
+    def steps(self, x: Tensor, condition: Tensor | None = None) -> "GatedSteps":
+        """Its way through images like `x` (B, C, H, W), of a condition as `forward` takes it."""
+        return GatedSteps(self, x, condition)
 
 
 class RowSteps(Steps):
@@ -229,22 +249,25 @@ class GatedSteps:
     Arguments:
         layer: The layer.
         x: Images (B, C, H, W) like those to come.
-        labels: Their classes (B,), if the layer has any.
+        condition: What the layer's `forward` takes, if it takes any.
     """
 
-    def __init__(self, layer: GatedCausalLayer, x: Tensor, labels: Tensor | None) -> None:
-        self.layer = layer
+    def __init__(self, layer: GatedCausalLayer, x: Tensor, condition: Tensor | None) -> None:
+        self.layer, self.at = layer, 0  # the row
         self.rows = RowsAbove(x, layer.vertical.weight, layer.vertical.bias)
         self.before, self.out = layer.horizontal.steps(x), layer.out.steps(x)
-        self.for_above, self.for_before = x.new_zeros(()), self.before.bias[:, None]
-        if layer.shift is not None:
-            self.for_above, for_before = layer.shift(labels)[..., None].chunk(2, dim=1)
-            self.for_before = self.for_before + for_before
+        shifts = layer.shifts(condition)
+        if shifts is None:
+            shifts = x.new_zeros(1, 1, 1, 1), x.new_zeros(1, 1, 1, 1)
+        height = x.shape[2]
+        self.for_above, for_before = (shift.expand(-1, -1, height, -1) for shift in shifts)
+        self.for_before = self.before.bias[:, None, None] + for_before
         self.gets = self._link(x.new_zeros(len(x), layer.link.in_channels, x.shape[3]))
 
     def row(self, v: Tensor) -> Tensor:
         """Maps the finished row above of the vertical stack (B, F, W) to that of the next layer."""
-        above = self.rows.push(v) + self.for_above
+        above = self.rows.push(v) + self.for_above[:, :, self.at]
+        self.at += 1
         self.gets = self._link(above)
         return self.layer.gate(above)
 
@@ -256,4 +279,5 @@ class GatedSteps:
 
     def _link(self, above: Tensor) -> Tensor:
         link = self.layer.link
-        return by_column(F.conv1d(above, link.weight[:, :, 0], link.bias) + self.for_before)
+        gets = F.conv1d(above, link.weight[:, :, 0], link.bias)
+        return by_column(gets + self.for_before[:, :, self.at])

@@ -68,27 +68,67 @@ class AutoencodingDiscriminator(Discriminator):
         return self.encode(x)
 
 
+class Posterior(NamedTuple):
+    """A diagonal Gaussian over codes, one for each image."""
+
+    mean: Tensor  # (B, latent_size)
+    log_var: Tensor  # (B, latent_size)
+    context: Tensor  # what else a flow of codes is told of the image, (B, context_size)
+
+
 class Encoder(nn.Module, ABC):
-    """Maps images to a Gaussian over codes."""
+    """Maps images, of given classes if it knows any, to a Gaussian over codes."""
 
     shape: tuple[int, int, int]
     latent_size: int
+    context_size: int = 0  # 0: its contexts are empty, as no flow reads them
+    num_classes: int | None = None  # or attributes; None: it is given no labels
 
     @abstractmethod
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps images (B, *shape) to means and log-variances, (B, latent_size) each."""
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Posterior:
+        """Maps images (B, *shape) to means and log-variances, (B, latent_size) each, and a context."""
 
 
 class Decoder(nn.Module, ABC):
-    """Maps codes to a distribution over images."""
+    """Maps codes, of given classes if it knows any, to a distribution over images."""
 
     shape: tuple[int, int, int]
     latent_size: int
     outputs: int  # numbers per sub-pixel
+    num_classes: int | None = None  # or attributes; None: it is given no labels
 
     @abstractmethod
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps codes (B, latent_size) to parameters (B, outputs, C, H, W)."""
+
+
+class PosteriorFlow(nn.Module, ABC):
+    """Maps codes to codes, one to one, as what is known of an image says."""
+
+    latent_size: int
+    context_size: int
+
+    @abstractmethod
+    def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps codes (B, k, latent_size) to codes and the log-determinants of their slopes, (B, k).
+
+        Each image has one context, (B, context_size), for its k codes.
+        """
+
+
+class UpperCodes(nn.Module, ABC):
+    """A layer of codes above others: what it expects of those below, and what they tell of it."""
+
+    below_size: int  # of the codes below
+    latent_size: int
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps codes (B, latent_size) to means and log-variances of those below, (B, below_size)."""
+
+    @abstractmethod
+    def recognise(self, below: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps codes (B, below_size) to means and log-variances of its own, (B, latent_size)."""
 
 
 class PixelNetwork(nn.Module, ABC):
@@ -105,12 +145,14 @@ class PixelNetwork(nn.Module, ABC):
     colors: int  # C if each colour sees those before it in its pixel, 1 if it sees none
     only_logits = False  # whether it can give nothing but a logit for each level
     num_classes: int | None
+    context: int | None = None  # channels of maps that it is shown for labels; None: of classes
 
     @abstractmethod
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps images (B, C, H, W), and labels (B,) if it has classes, to numbers.
 
-        Their shape is (B, outputs, colors, H, W).
+        Their shape is (B, outputs, colors, H, W). With a context, labels are maps
+        (B, context, H, W).
         """
 
     def walk(self, x: Tensor, labels: Tensor | None = None) -> Walk:
