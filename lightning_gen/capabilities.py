@@ -48,6 +48,24 @@ class ImportanceLikelihood(Protocol):
 
 
 @runtime_checkable
+class Unnormalised(Protocol):
+    """Gives each image a likelihood, or a bound on it, but for a constant that it can estimate."""
+
+    unnormalised_kind: Literal["exact", "bound"]
+
+    def unnormalised_nll(
+        self, x: Tensor, labels: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """Nats per image, (B,), which with ln Z added are -ln p(x), or an upper bound on it."""
+
+    def log_partition(self) -> Tensor | None:
+        """ln Z, a scalar in float64, where it can be computed."""
+
+    def log_weights(self, temperatures: int, noise: Noise) -> Tensor:
+        """Logarithms, (n,) in float64, of independent random numbers of which each has the mean Z."""
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """Maps images to codes."""
 
@@ -110,6 +128,7 @@ ALL: dict[str, type] = {
         Likelihood,
         PixelLikelihood,
         ImportanceLikelihood,
+        Unnormalised,
         Encoder,
         Decoder,
         Completer,

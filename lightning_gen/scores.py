@@ -2,7 +2,7 @@
 
 import re
 
-LOWER = ("fid", "fid_inf", "kid", "nll", "bpd", "lpips", "sampling", "mode_kl")
+LOWER = ("fid", "fid_inf", "kid", "nll", "bpd", "mse", "lpips", "sampling", "mode_kl")
 HIGHER = (
     "is",
     "is_all",

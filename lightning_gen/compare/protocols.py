@@ -22,10 +22,13 @@ NEEDS = {  # which capability a model must have for a score
     **dict.fromkeys(("nll", "bpd"), "Likelihood"),
     **dict.fromkeys(("psnr", "ssim", "lpips"), "Encoder"),
 }
-WORDS = {"ImportanceLikelihood": "importance-weighted likelihood"}
+WORDS = {
+    "ImportanceLikelihood": "importance-weighted likelihood",
+    "Unnormalised": "estimated likelihood",
+}
 UNSTATED = "not stated"  # of scores that only a tracker has
 
-_KIND = re.compile(r"exact|bound|iw\d+")
+_KIND = re.compile(r"exact|bound|ais|ais_bound|iw\d+")
 _DATA = re.compile(r"(.+)-(train|val|test|all)(?:-(\d+))?")
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _FEATURES = re.compile(r"(.+)-([0-9a-f]{8,64})")
@@ -91,6 +94,8 @@ def command(checkpoint: str, protocol: str) -> str:
     importance = found.get("kind", "").removeprefix("iw")
     if importance.isdigit():
         asked, found["importance"] = "iw", importance
+    if found.get("kind", "").startswith("ais"):
+        asked = "ais"
     words = [
         "run.py evaluate",
         f"--checkpoint {shlex.quote(checkpoint)}",
@@ -118,6 +123,8 @@ def impossible(
     needed, can, kind = NEEDS.get(metric), capabilities.get(name), key.partition("/")[2]
     if needed == "Likelihood" and kind.startswith("iw") and can is not None and needed in can:
         needed = "ImportanceLikelihood"
+    if needed == "Likelihood" and kind.startswith("ais"):
+        needed = "Unnormalised"
     if needed and can is not None and needed not in can:
         return f"{name} has no {WORDS.get(needed, needed.lower())}"
     kinds = {other.partition("/")[2] for other in others if family(other) == metric}

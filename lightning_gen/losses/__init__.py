@@ -27,10 +27,13 @@ from .likelihood import categorical_costs as categorical_costs
 from .likelihood import categorical_nll as categorical_nll
 from .likelihood import discretized_logistic_log_mass as discretized_logistic_log_mass
 from .likelihood import discretized_logistic_nll as discretized_logistic_nll
+from .likelihood import gaussian_costs as gaussian_costs
+from .likelihood import gaussian_divergences as gaussian_divergences
 from .likelihood import gaussian_kl as gaussian_kl
 from .likelihood import gaussian_nll as gaussian_nll
 from .likelihood import mixture_nll as mixture_nll
 from .likelihood import orderless_nll as orderless_nll
+from .likelihood import sign_nll as sign_nll
 from .likelihood import standard_logistic_nll as standard_logistic_nll
 from .likelihood import standard_normal_nll as standard_normal_nll
 from .objectives import Losses as Losses

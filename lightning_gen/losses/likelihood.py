@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .precision import wide
 
+FOLDS = 5  # of halves onto each other: a product of 32 numbers of 1/2 to 1
+
 
 def bits_per_dim(nll: Tensor, dimensions: int) -> Tensor:
     """Nats per image as bits per dimension."""
@@ -22,10 +24,34 @@ def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     return _sum(F.binary_cross_entropy_with_logits(wide(logits), wide(x), reduction="none"))
 
 
+def sign_nll(logits: Tensor, signs: Tensor) -> Tensor:
+    """Of images of signs, -1 and 1, given the logits of 1. Shapes (..., C, H, W), which broadcast.
+
+    Where no gradients are asked for, as in bounds of many samples, it takes half the time: the
+    sigmoid of a positive number is at least 1/2, so that of many the product is a number of
+    normal precision, which has one logarithm instead of theirs.
+    """
+    margins = (wide(logits) * wide(signs)).flatten(-3)
+    if margins.requires_grad:
+        return F.softplus(-margins, threshold=40).sum(-1)  # above, the rest is below rounding
+    wrong = -margins.clamp(max=0).sum(-1)
+    sure, size = margins.abs_().sigmoid_(), margins.shape[-1]
+    for _ in range(FOLDS):
+        if size % 2 == 0:
+            size //= 2
+            sure = sure[..., :size].mul_(sure[..., size:])
+    return wrong - sure.log_().sum(-1)
+
+
 def gaussian_nll(mean: Tensor, log_var: Tensor, x: Tensor) -> Tensor:
     """Of real values x under a diagonal Gaussian, a density. Shapes (B, ...)."""
+    return _sum(gaussian_costs(mean, log_var, x))
+
+
+def gaussian_costs(mean: Tensor, log_var: Tensor, x: Tensor) -> Tensor:
+    """Nats of each of real values x, of any shape, as densities."""
     mean, log_var, x = wide(mean), wide(log_var), wide(x)
-    return 0.5 * _sum((x - mean).square() * (-log_var).exp() + log_var + log(2 * pi))
+    return 0.5 * ((x - mean).square() * (-log_var).exp() + log_var + log(2 * pi))
 
 
 def standard_normal_nll(x: Tensor) -> Tensor:
@@ -38,11 +64,27 @@ def standard_logistic_nll(x: Tensor) -> Tensor:
     return _sum(F.softplus(wide(x)) + F.softplus(-wide(x)))
 
 
-def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
-    """The divergence of N(mean, exp(log_var)) from N(0, 1). Shapes (B, ...)."""
+def gaussian_kl(
+    mean: Tensor, log_var: Tensor, to_mean: Tensor | None = None, to_log_var: Tensor | None = None
+) -> Tensor:
+    """The sum of the `gaussian_divergences` of an image. Shapes (B, ...)."""
+    return _sum(gaussian_divergences(mean, log_var, to_mean, to_log_var))
+
+
+def gaussian_divergences(
+    mean: Tensor, log_var: Tensor, to_mean: Tensor | None = None, to_log_var: Tensor | None = None
+) -> Tensor:
+    """KL(q || p) of each dimension, of any shape, for q = N(mean, exp(log_var)).
+
+    By default p = N(0, 1); otherwise it is N(to_mean, exp(to_log_var)).
+    """
     mean, log_var = wide(mean), wide(log_var)
     # expm1 keeps the difference where the posterior is close to the prior.
-    return 0.5 * _sum(mean.square() + torch.expm1(log_var) - log_var)
+    if to_mean is None or to_log_var is None:
+        return 0.5 * (mean.square() + torch.expm1(log_var) - log_var)
+    to_log_var, ratio = wide(to_log_var), log_var - wide(to_log_var)
+    apart = (mean - wide(to_mean)).square() * (-to_log_var).exp()
+    return 0.5 * (apart + torch.expm1(ratio) - ratio)
 
 
 def discretized_logistic_nll(

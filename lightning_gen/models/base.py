@@ -159,11 +159,20 @@ class GenerativeModel(LightningModule, ABC):
                 f"{tuple(shape)}; set the networks' size and channels, or the data's, to agree"
             )
         classes = self.num_classes
-        found = getattr(getattr(self.trainer, "datamodule", None), "num_classes", classes)
-        if classes is not None and (found is None or found > classes):
+        data = getattr(self.trainer, "datamodule", None)
+        found = getattr(data, "num_classes", classes)
+        attributes = getattr(data, "num_attributes", None)
+        if classes is not None and attributes != classes and (found is None or found > classes):
+            known = f"{attributes} attributes" if attributes else found or "none"
             raise ValueError(
-                f"the model is conditioned on {classes} classes but the data has "
-                f"{found or 'none'}; set num_classes of its network to agree"
+                f"the model is conditioned on {classes} classes but the data has {known}; "
+                "set num_classes of its network to agree"
+            )
+        told = (getattr(part, "takes_attributes", True) for part in self.modules())
+        if attributes is not None and attributes == classes and not all(told):
+            raise ValueError(
+                f"{type(self).__name__} is told one class of an image but the data has {attributes} "
+                "attributes, of which many hold; take data with classes, or a model of attributes"
             )
         if self.channels_last:
             # Before optimizers lay out their moments like the parameters.
@@ -202,10 +211,24 @@ class GenerativeModel(LightningModule, ABC):
         return noise
 
     def labels_for(self, n: int, labels: Tensor | None, noise: Noise) -> Tensor | None:
-        """The labels (n,) that were given, or drawn uniformly; none where there are no classes."""
+        """The labels that were given, or classes (n,), drawn uniformly; none without classes.
+
+        Attributes are not made up: which of them go together is for images to say.
+        """
         if self.num_classes is None:
             return None
+        if labels is None and self.of_attributes:
+            raise ValueError(
+                f"{type(self).__name__} draws images of given attributes, so give it labels "
+                f"(n, {self.num_classes}), such as those of training images"
+            )
         return noise.spawn("labels").integers(self.num_classes) if labels is None else labels
+
+    @property
+    def of_attributes(self) -> bool:
+        """Whether networks of it say that their classes are attributes, of which many hold."""
+        told = any(getattr(network, "of_attributes", False) for network in self.children())
+        return told and self.num_classes is not None
 
     def to_batch(self, raw: tuple[Tensor, Tensor] | list[Tensor]) -> Batch:
         """A training batch from what the loader gave: uint8 images and labels of this process.

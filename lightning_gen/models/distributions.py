@@ -5,7 +5,7 @@ discrete image, so that their likelihoods compare.
 """
 
 from abc import ABC, abstractmethod
-from math import isfinite
+from math import isfinite, prod
 
 import torch
 from torch import Tensor
@@ -32,6 +32,12 @@ class Distribution(ABC):
     def nll(self, parameters: Tensor, targets: Tensor) -> Tensor:
         """Nats per image, (B,)."""
 
+    def nll_of_draws(self, parameters: Tensor, targets: Tensor) -> Tensor:
+        """Nats (B, k) of images (B, ...), of which each has k parameters, (B, k, ...)."""
+        k = parameters.shape[1]
+        nll = self.nll(parameters.flatten(0, 1), targets.repeat_interleave(k, 0))
+        return nll.unflatten(0, (-1, k))
+
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:
         """The images that one expects."""
@@ -56,11 +62,11 @@ class Bernoulli(Distribution):
                 "binarised data, such as BinarizedMNIST, or DiscretizedLogistic"
             )
 
-    def targets(self, x: Tensor, noise: Noise) -> Tensor:
-        return (x + 1) / 2
-
     def nll(self, parameters: Tensor, targets: Tensor) -> Tensor:
-        return losses.bernoulli_nll(parameters[:, 0], targets)
+        return losses.sign_nll(parameters[:, 0], targets)
+
+    def nll_of_draws(self, parameters: Tensor, targets: Tensor) -> Tensor:
+        return losses.sign_nll(parameters[:, :, 0], targets[:, None])  # nothing is repeated
 
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters[:, 0].sigmoid() * 2 - 1
@@ -111,23 +117,32 @@ class Gaussian(Distribution):
 
     Arguments:
         log_var_range: Log-variances are clamped to it.
+        log_var: The log-variance of all sub-pixels, in place of the second parameter. The costs are
+            then squared errors but for a factor and a constant. Images are in [-1, 1], so the unit
+            variance of pixels in [0, 1] is ln 4 here.
     """
 
     parameters = 2
     dequantisation = "uniform"
 
-    def __init__(self, log_var_range: tuple[float, float] = (-10.0, 10.0)) -> None:
+    def __init__(
+        self, log_var_range: tuple[float, float] = (-10.0, 10.0), log_var: float | None = None
+    ) -> None:
         low, high = log_var_range
         if not low < high:
             raise ValueError(f"log_var_range must be (low, high), got {tuple(log_var_range)}")
-        self.log_var_range = log_var_range
+        if log_var is not None:
+            if not isfinite(log_var):
+                raise ValueError(f"log_var must be finite, got {log_var}")
+            self.parameters = 1
+        self.log_var_range, self.log_var = log_var_range, log_var
 
     def targets(self, x: Tensor, noise: Noise) -> Tensor:
         return dequantise(x, noise)
 
     def nll(self, parameters: Tensor, targets: Tensor) -> Tensor:
         density = losses.gaussian_nll(*self._split(parameters), targets)
-        return discrete_nll(density, targets[0].numel())
+        return discrete_nll(density, prod(targets.shape[1:]))
 
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters[:, 0].clamp(-1, 1)
@@ -137,5 +152,7 @@ class Gaussian(Distribution):
         return at_levels(mean + (log_var / 2).exp() * noise.normal(*mean.shape[1:]).to(mean))
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        if self.log_var is not None:
+            return parameters[:, 0], parameters.new_full((), self.log_var)
         mean, log_var = parameters.unbind(1)
         return mean, log_var.clamp(*self.log_var_range)

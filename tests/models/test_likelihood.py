@@ -16,17 +16,19 @@ from datamodules.batches import EvaluationBatches
 from lightning_gen.capabilities import Likelihood, Sampler
 from lightning_gen.levels import from_levels
 from lightning_gen.metrics import PlacedNoise
-from lightning_gen.models.autoencoders import VAE
+from lightning_gen.models.autoencoders import IWAE, VAE
 from lightning_gen.models.autoregressive import PixelModel
 from lightning_gen.models.base import Batch
 from lightning_gen.models.distributions import DiscretizedLogistic, Gaussian
 from lightning_gen.models.likelihood import LikelihoodModel
 from lightning_gen.networks.causal import GatedCausalStack
-from lightning_gen.networks.encoders import MLPDecoder, MLPEncoder
+from lightning_gen.networks.encoders import MLPDecoder, MLPEncoder, MLPUpperCodes
+from lightning_gen.nn.flows import IAF
 from lightning_gen.randomness import Noise
 from tests.game import Numbered, TinyData, trainer, two_processes
 
 SHAPE = (1, 4, 4)
+FREE = 0.0492  # nats
 HELD_OUT = 11  # images: a batch of 8 and a shorter one, which two processes share unevenly
 
 
@@ -66,6 +68,19 @@ def dequantised_vae(**kwargs):
     return vae(likelihood=Gaussian((-2.0, 2.0)), **kwargs)
 
 
+def floored_vae(**kwargs):
+    """Of three units one costs more and one less; of the third, each half of the images differs."""
+    return vae(free_bits=FREE, **kwargs)
+
+
+def iwae(**kwargs):
+    torch.manual_seed(0)
+    networks = MLPEncoder(SHAPE, 3, (8,), context_size=4), MLPDecoder(SHAPE, 3, (8,), outputs=2)
+    flow, upper = IAF(3, 4, 2, (8,)), MLPUpperCodes(3, 2, (8,))
+    more = {"flow": flow, "upper": upper, "k": 3, "optimizer": sgd, **kwargs}
+    return IWAE(*networks, DiscretizedLogistic(), **more).double()
+
+
 def pixelcnn(**kwargs):
     torch.manual_seed(0)
     network = GatedCausalStack(width=4, depth=1, first_kernel=3, head=4, num_classes=10)
@@ -101,7 +116,7 @@ def reports_of(model, **kwargs):
     return seen
 
 
-@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("make", [*MODELS, floored_vae, iwae])
 def test_two_processes_compute_what_one_computes(make, tmp_path):
     one, two = make(ema_half_life=20), make(ema_half_life=20)
     names = {f"nll/{one.nll_kind}", f"bpd/{one.nll_kind}"}

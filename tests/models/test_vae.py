@@ -141,7 +141,7 @@ def test_data_of_another_shape_is_refused():
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 8)])
 def test_convolutional_networks_mirror_each_other(shape):
     encoder, decoder = ConvEncoder(shape, 5, (4, 8), 16), ConvDecoder(shape, 5, (4, 8), 16, 2)
-    mean, log_var = encoder(torch.randn(2, *shape))
+    mean, log_var, _ = encoder(torch.randn(2, *shape))
     assert mean.shape == log_var.shape == (2, 5)
     assert decoder(mean).shape == (2, 2, *shape)
     with pytest.raises(ValueError, match="divisible by 8, got 28 x 28"):

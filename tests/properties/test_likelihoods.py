@@ -77,6 +77,32 @@ def test_a_sure_bernoulli_costs_nothing_when_right_and_its_logit_when_wrong():
     assert nll.tolist() == [0, 200]
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 3), (1, 28, 28), (3, 8, 8)])
+def test_signs_cost_what_binary_values_do_with_gradients_and_without(shape):
+    torch.manual_seed(0)
+    logits = (10 * torch.randn(4, *shape, dtype=torch.double)).requires_grad_()
+    signs = torch.randn(4, *shape, dtype=torch.double).sign()
+    expected = losses.bernoulli_nll(logits, (signs + 1) / 2)
+    slopes = torch.autograd.grad(expected.sum(), logits)
+    found = losses.sign_nll(logits, signs)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(torch.autograd.grad(found.sum(), logits), slopes)
+    without = logits.detach().clone()
+    found = losses.sign_nll(without, signs)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-13, atol=1e-13)
+    assert torch.equal(without, logits)  # it works in place on numbers of its own
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_signs_cost_as_much_as_they_should_in_float32_however_sure_the_logits_are(gradients):
+    for logit, sign, cost in ((0, 1, log(2)), (500, 1, 0), (-500, 1, 500), (500, -1, 500)):
+        logits = torch.full((1, 2, 32, 32), float(logit), requires_grad=gradients)
+        nll = losses.sign_nll(logits, torch.full_like(logits, sign)).detach()
+        torch.testing.assert_close(nll, torch.tensor([2048.0 * cost]))
+    half = losses.sign_nll(torch.zeros(1, 1, 8, 8, dtype=torch.bfloat16), torch.ones(1, 1, 8, 8))
+    torch.testing.assert_close(half, torch.tensor([64 * log(2)]))
+
+
 def test_categorical_masses_sum_to_one_and_shape_is_per_image():
     logits = torch.randn(1, 5, 2, dtype=torch.double)
     levels = torch.tensor(list(product(range(5), repeat=2)))
@@ -153,8 +179,7 @@ def test_pixels_are_drawn_as_the_likelihood_says(distribution):
     parameters = pixel(*[0.3, -3.5][: distribution.parameters])
     if isinstance(distribution, Bernoulli):
         levels = torch.tensor([-1.0, 1.0]).double()
-        targets = torch.tensor([0.0, 1.0]).double().view(2, 1, 1, 1)
-        masses = (-distribution.nll(parameters[:2], targets)).exp()
+        masses = (-distribution.nll(parameters[:2], levels.view(2, 1, 1, 1))).exp()
     else:
         levels = EVERY_LEVEL.flatten()
         masses = (-distribution.nll(parameters, EVERY_LEVEL)).exp()
@@ -163,6 +188,19 @@ def test_pixels_are_drawn_as_the_likelihood_says(distribution):
     counts = (drawn[:, None] == levels).double().mean(0)
     assert counts.sum() == 1  # nothing is drawn between the levels
     assert ((counts - masses).abs() < 5 * (masses * (1 - masses) / n).sqrt() + 1e-3).all()
+
+
+@pytest.mark.parametrize("distribution", [DiscretizedLogistic(), Bernoulli(), Gaussian()])
+def test_each_image_meets_its_own_rows_of_parameters(distribution):
+    torch.manual_seed(0)
+    parameters = torch.randn(3, 2, distribution.parameters, 1, 2, 4, dtype=torch.double)
+    targets = torch.randn(3, 1, 2, 4, dtype=torch.double).sign()
+    found = distribution.nll_of_draws(parameters, targets)
+    for i, k in ((0, 0), (0, 1), (1, 0), (2, 1)):
+        alone = distribution.nll(parameters[i, k : k + 1], targets[i : i + 1])
+        torch.testing.assert_close(found[i, k], alone[0])
+    assert found.shape == (3, 2)
+    assert distribution.nll_of_draws(parameters[:0], targets[:0]).shape == (0, 2)
 
 
 def test_the_decoder_gives_all_images_together_one_for_any_code():

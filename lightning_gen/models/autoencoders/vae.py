@@ -5,183 +5,151 @@ A decoder :math:`p(x|z)` of codes from :math:`p(z) = N(0, 1)`, fitted together w
 
 .. math:: -\log p(x) \le KL(q(z|x) \,\|\, p(z)) - E_{q(z|x)}[\log p(x|z)]
 
+With networks that know classes y it is the conditional one: of p(x|z, y) and q(z|x, y).
+
 References:
     | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
-    | Importance Weighted Autoencoders (Burda et al., 2016), https://arxiv.org/abs/1509.00519, for
-    | `importance_nll`
+    | Variational Inference with Normalizing Flows (Rezende and Mohamed, 2015), for `flow`
+    | https://arxiv.org/abs/1505.05770
+    | Learning Structured Output Representation using Deep Conditional Generative Models (Sohn et
+    | al., 2015), for classes
 """
 
-from math import inf, log
-from typing import Any, Literal
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import losses
-from ...nn.roles import Decoder, Encoder
+from ...nn.precision import wide
+from ...nn.roles import Decoder, Encoder, Posterior, PosteriorFlow, UpperCodes
 from ...randomness import Noise
-from ..base import Batch, Terms, evaluating
-from ..distributions import Bernoulli, Distribution
-from ..likelihood import LikelihoodModel
+from ..base import evaluating
+from ..distributions import Distribution
+from .codes import by_upper, reconstructions
+from .fit import check_codes, check_networks
+from .latent import Bound, LatentModel, drawn, of
 
 
-class VAE(LikelihoodModel):
+class VAE(LatentModel):
     """Variational autoencoder with one sample per image and the divergence in closed form.
+
+    With a flow, what it adds to the divergence is by the sample; with a layer of codes above, all of
+    it is. Its groups, which `free_bits` go to, are the units of the codes.
 
     Arguments:
         encoder: Maps images to the mean and log-variance of their codes.
         decoder: Maps codes to the parameters of a distribution over images.
         likelihood: That distribution. Default: Bernoulli, for binary images.
-        kl_weight: Weight of the divergence in training (beta-VAE); reported bounds always have 1.
-        kl_warmup: Images over which that weight rises from 0.
-        sample_pixels: Let `sample` draw pixels, not give the means that papers print.
-        kwargs: See `LikelihoodModel`.
+        flow: Bends the Gaussian of the encoder, which gives it a context for each image.
+        upper: A second layer of codes, which says what to expect of the first.
+        kwargs: See `LatentModel`.
     """
 
-    nll_kind: Literal["exact", "bound"] = "bound"
+    samples_at_once = 128  # which have their codes at once; these are decoded in pieces
 
     def __init__(
         self,
         encoder: Encoder,
         decoder: Decoder,
         likelihood: Distribution | None = None,
-        kl_weight: float = 1.0,
-        kl_warmup: int = 0,
-        sample_pixels: bool = False,
+        flow: PosteriorFlow | None = None,
+        upper: UpperCodes | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        likelihood = Bernoulli() if likelihood is None else likelihood
-        _check_fit(encoder, decoder, likelihood)
-        if not 0 <= kl_weight < inf or kl_warmup < 0:
-            raise ValueError(
-                f"kl_weight and kl_warmup must not be negative, got {kl_weight} and {kl_warmup}"
-            )
-        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self.kl_weight, self.kl_warmup = kl_weight, kl_warmup
-        self.sample_pixels = sample_pixels
-        self.average("encoder", "decoder")
+        super().__init__(likelihood, **kwargs)
+        check_networks(encoder, decoder, self.likelihood)
+        check_codes(encoder, flow, upper, self.free_bits)
+        self.encoder, self.decoder, self.flow, self.upper = encoder, decoder, flow, upper
+        more = [name for name in ("flow", "upper") if getattr(self, name) is not None]
+        self.average("encoder", "decoder", *more)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.decoder.shape
 
     @property
-    def dequantisation(self) -> str:
-        """How levels were made continuous, for the protocols of likelihoods."""
-        return self.likelihood.dequantisation
+    def num_classes(self) -> int | None:
+        """How many classes the images are conditioned on, if they are."""
+        return self.decoder.num_classes
 
-    @property
-    def beta(self) -> float:
-        """The weight of the divergence in training now."""
-        warm = min(1.0, self.images_seen / self.kl_warmup) if self.kl_warmup else 1.0
-        return self.kl_weight * warm
+    # The bound
 
-    def terms(self, batch: Batch) -> Terms:
-        reconstruction, kl = self._bound(batch.images, batch.noise)
-        reconstruction, kl = reconstruction.mean(), kl.mean()
-        loss = reconstruction + self.beta * kl
-        return {
-            "loss": loss,
-            "nll": reconstruction + kl,
-            "reconstruction": reconstruction,
-            "kl": kl,
-        }
+    def bound(self, x: Tensor, labels: Tensor | None, noise: Noise) -> Bound:
+        if self.upper is not None:
+            return super().bound(x, labels, noise)
+        mean, log_var, context = self._recognised(x, labels)
+        z = mean + (log_var / 2).exp() * noise.normal(mean.shape[1]).to(mean)
+        divergence = losses.gaussian_divergences(mean, log_var)
+        if self.flow is not None:
+            # Of the Gaussian in closed form, so that by the sample is only what the flow adds to it.
+            bent, log_det = self._network("flow")(z[:, None], context)
+            added = (bent[:, 0].square() - z.square()).sum(1) / 2 - log_det[:, 0]
+            z, divergence = bent[:, 0], (divergence.sum(1) + added)[:, None]
+        return Bound(self._reconstruction(x, z[:, None], labels, noise)[:, 0], divergence)
 
-    def nll(self, x: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
-        """The bound with one sample, in nats, (B,)."""
-        reconstruction, kl = self._bound(x, self.noise_for(len(x), noise))
-        return reconstruction + kl
+    def draws(self, x: Tensor, k: int, labels: Tensor | None, noise: Noise) -> Bound:
+        mean, log_var, context = self._recognised(x, labels)
+        sizes = [mean.shape[1]] + ([] if self.upper is None else [self.upper.latent_size])
+        normal = torch.stack([noise.normal(sum(sizes)).to(mean) for _ in range(k)], 1)
+        eps, *above = normal.split(sizes, 2)
+        z, log_q = drawn(mean[:, None], log_var[:, None], eps)
+        if self.flow is not None:
+            z, log_det = self._network("flow")(z, context)
+            log_q = (log_q.sum(2) - log_det)[..., None]
+        log_p, more = self._prior(z, *above)
+        log_p = log_p if self.flow is None else log_p.sum(2, keepdim=True)
+        divergence = torch.cat([log_q - log_p, *more], 2)
+        return Bound(self._reconstruction(x, z, labels, noise), divergence)
 
-    def check(self, images: Tensor) -> None:
-        self.likelihood.check(images)
+    def _recognised(self, x: Tensor, labels: Tensor | None) -> Posterior:
+        mean, log_var, context = of(self._network("encoder"), x, labels)
+        return Posterior(wide(mean), wide(log_var), context)
+
+    def _prior(self, z: Tensor, *above: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """ln p(z), or ln p(z|z2) with the divergence of z2, each (B, k, D)."""
+        if not above:
+            return -losses.gaussian_costs(z.new_zeros(()), z.new_zeros(()), z), []
+        log_p, divergence = by_upper(cast(UpperCodes, self._network("upper")), z, *above)
+        return log_p, [divergence]
+
+    def _reconstruction(self, x: Tensor, z: Tensor, labels: Tensor | None, noise: Noise) -> Tensor:
+        """-ln p(x|z), (B, k), of images and their codes (B, k, D)."""
+        targets, decoder = self.likelihood.targets(x, noise), self._network("decoder")
+        return reconstructions(decoder, self.likelihood, targets, z, labels)
 
     # Capabilities
 
-    @torch.no_grad()
-    def importance_nll(
-        self,
-        x: Tensor,
-        k: int,
-        labels: Tensor | None = None,
-        noise: Noise | None = None,
-        chunk: int = 32,
-    ) -> Tensor:
-        """The bound with `k` importance samples in nats, (B,), of `chunk` samples at a time."""
-        noise = self.noise_for(len(x), noise)
-        with evaluating(self.averaged("encoder")) as encoder, evaluating(self.averaged("decoder")):
-            mean, log_var = encoder(x)
-            targets = self.likelihood.targets(x, noise)
-            log_sum = torch.full_like(mean[:, 0], -torch.inf)
-            for start in range(0, k, chunk):
-                eps = [noise.normal(mean.shape[1]).to(mean) for _ in range(min(chunk, k - start))]
-                log_w = self._log_weights(targets, mean, log_var, torch.stack(eps, 1))
-                log_sum = torch.logaddexp(log_sum, log_w.logsumexp(1))
-        return log(k) - log_sum
-
-    def encode(self, x: Tensor) -> Tensor:
-        """The posterior mean, (B, D)."""
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The posterior mean, (B, D); with a flow, where it takes the mean of what it is given."""
         with evaluating(self.averaged("encoder")) as encoder:
-            return encoder(x)[0]
+            mean, _, context = of(encoder, x, labels)
+        if self.flow is None:
+            return mean
+        with evaluating(self.averaged("flow")) as flow:
+            return flow(mean[:, None], context)[0][:, 0]
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mean image of each code."""
-        return self.likelihood.mean(self._decoded(z))
+        return self.likelihood.mean(self._decoded(z, labels))
 
+    @torch.no_grad()
     def latent(self, n: int, noise: Noise | None = None) -> Tensor:
         """Draws `n` codes from the prior, (n, D)."""
-        return self.noise_for(n, noise).normal(self.decoder.latent_size).type(self.dtype)
+        noise = self.noise_for(n, noise)
+        if self.upper is None:
+            return noise.normal(self.decoder.latent_size).type(self.precision)
+        with evaluating(cast(UpperCodes, self.averaged("upper"))) as upper:
+            mean, log_var = upper(noise.normal(upper.latent_size).type(self.precision))
+        return drawn(mean, log_var, noise.normal(upper.below_size).to(mean))[0]
 
     @torch.no_grad()
     def sample(self, n: int, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """The mean images of `n` codes from the prior; with `sample_pixels`, draws from them."""
         noise = self.noise_for(n, noise)
-        z = self.latent(n, noise)
-        if not self.sample_pixels:
-            return self.decode(z)
-        return self.likelihood.sample(self._decoded(z), noise.spawn("pixels"))
+        labels = self.labels_for(n, labels, noise)
+        return self.pictures(self._decoded(self.latent(n, noise), labels), noise)
 
-    # The bound
-
-    def _bound(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        """The negative reconstruction and the divergence, in nats, (B,) each."""
-        encoder, decoder = self._network("encoder"), self._network("decoder")
-        mean, log_var = encoder(x)
-        z = mean + (log_var / 2).exp() * noise.normal(mean.shape[1]).to(mean)
-        reconstruction = self.likelihood.nll(decoder(z), self.likelihood.targets(x, noise))
-        return reconstruction, losses.gaussian_kl(mean, log_var)
-
-    def _log_weights(self, targets: Tensor, mean: Tensor, log_var: Tensor, eps: Tensor) -> Tensor:
-        """ln p(x, z) - ln q(z|x), (B, k), for standard normal eps (B, k, D)."""
-        k = eps.shape[1]
-        mean, log_var, targets = (t.repeat_interleave(k, 0) for t in (mean, log_var, targets))
-        z = mean + (log_var / 2).exp() * eps.flatten(0, 1)
-        log_q = -losses.gaussian_nll(mean, log_var, z)
-        log_p = -losses.standard_normal_nll(z)
-        log_p = log_p - self.likelihood.nll(self.averaged("decoder")(z), targets)
-        return (log_p - log_q).unflatten(0, (-1, k))
-
-    def _decoded(self, z: Tensor) -> Tensor:
+    def _decoded(self, z: Tensor, labels: Tensor | None) -> Tensor:
         with evaluating(self.averaged("decoder")) as decoder:
-            return decoder(z)
-
-    def _network(self, name: str) -> nn.Module:
-        return getattr(self, name) if self.training else self.averaged(name)
-
-
-def _check_fit(encoder: Encoder, decoder: Decoder, likelihood: Distribution) -> None:
-    if encoder.latent_size != decoder.latent_size:
-        raise ValueError(
-            f"the encoder's latent_size is {encoder.latent_size} but the decoder's is "
-            f"{decoder.latent_size}; they must be equal"
-        )
-    if tuple(encoder.shape) != tuple(decoder.shape):
-        raise ValueError(
-            f"the encoder takes images of shape {tuple(encoder.shape)} but the decoder makes "
-            f"{tuple(decoder.shape)}; they must be equal"
-        )
-    if decoder.outputs != likelihood.parameters:
-        raise ValueError(
-            f"{type(likelihood).__name__} has {likelihood.parameters} parameters per sub-pixel, so "
-            f"the decoder's outputs must be {likelihood.parameters}, got {decoder.outputs}"
-        )
+            return of(decoder, z, labels)

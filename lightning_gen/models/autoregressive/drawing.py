@@ -93,8 +93,13 @@ def draw_place(
     places.see(place, (x[:, at] + 1) / 2)
 
 
-def check_network(network: PixelNetwork, shape: tuple[int, int, int]) -> None:
-    """Raises ValueError for a network that is not for images of a shape (C, H, W)."""
+def check_network(
+    network: PixelNetwork, shape: tuple[int, int, int], has_maps: bool = False
+) -> None:
+    """Raises ValueError for a network that is not for images of a shape (C, H, W).
+
+    Nor may it look at maps beside them, unless the model has some.
+    """
     if network.channels != shape[0]:
         raise ValueError(
             f"the network has {network.channels} channels but shape says {shape[0]}; "
@@ -104,6 +109,11 @@ def check_network(network: PixelNetwork, shape: tuple[int, int, int]) -> None:
         raise ValueError(
             f"the network is for images of shape {network.shape} but gets them of {tuple(shape)}; "
             "set its shape to that"
+        )
+    if network.context is not None and not has_maps:
+        raise ValueError(
+            f"the network looks at maps of {network.context} channels but would be given none; "
+            "leave its context out"
         )
 
 

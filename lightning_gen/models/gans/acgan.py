@@ -31,6 +31,7 @@ class ACGAN(LatentGAN):
     """
 
     threshold, asks, guesses_classes = 0.0, ("features", "head"), True
+    takes_attributes = False  # its classifier names one class
 
     def __init__(
         self, discriminator_weight: float = 1.0, generator_weight: float = 1.0, **kwargs: Any

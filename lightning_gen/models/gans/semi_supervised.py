@@ -19,6 +19,7 @@ from ... import losses
 from ...nn.heads import Head
 from ..adversarial import Batch, Player, Terms
 from ..base import evaluating
+from ..labelled import Pairs, labelled_images, some_of
 from .base import LatentGAN
 
 
@@ -57,21 +58,12 @@ class SemiSupervisedGAN(LatentGAN):
         self.classes, self.labelled = classes, labelled
         self.feature_matching = feature_matching
         self.classifier = Head(self.discriminator.feature_size, 0, classes)
-        self._examples: tuple[Tensor, Tensor] | None = None
+        self._examples: Pairs | None = None
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        if stage != "fit":
-            return
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if not hasattr(data, "labelled") or data.num_classes != self.classes:
-            raise ValueError(
-                f"the model has {self.classes} classes, and the data must have as many labels; "
-                f"it has {getattr(data, 'num_classes', None) or 'none'}"
-            )
-        device = self.trainer.strategy.root_device
-        images, labels = data.labelled(self.labelled)
-        self._examples = images.to(device), labels.to(device)
+        if stage == "fit":
+            self._examples = labelled_images(self.trainer, self.classes, self.labelled)
 
     def players(self) -> list[Player]:
         critic, generator = super().players()
@@ -101,10 +93,8 @@ class SemiSupervisedGAN(LatentGAN):
 
     def examples(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """As many labelled images, and their labels, as a batch has, drawn with its noise."""
-        assert self._examples is not None, "labelled images come with `fit`"
-        images, labels = self._examples
-        chosen = batch.noise.spawn("labelled").integers(len(labels))
-        return self.to_floats(images[chosen]), labels[chosen]
+        images, labels = some_of(self._examples, batch.noise)
+        return self.to_floats(images), labels
 
     @torch.no_grad()
     def classify(self, x: Tensor) -> Tensor:

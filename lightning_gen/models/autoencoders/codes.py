@@ -1,0 +1,46 @@
+"""What codes cost that were drawn for images: by the decoder, and by a layer of codes above."""
+
+from itertools import repeat
+
+import torch
+from torch import Tensor, nn
+
+from ... import losses
+from ...nn.precision import wide
+from ...nn.roles import UpperCodes
+from ..distributions import Distribution
+from .latent import drawn, of
+
+# Codes at a time where no gradients are asked for. More leave the processor's cache, and their memory
+# is taken anew for each piece; an accelerator waits for its calls if there are fewer.
+CODES, CODES_OF_ACCELERATORS = 512, 16384
+
+
+def reconstructions(
+    decoder: nn.Module,
+    likelihood: Distribution,
+    targets: Tensor,
+    z: Tensor,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """-ln p(x|z), (B, k), of codes (B, k, D) for what `likelihood` takes for images, (B, C, H, W)."""
+    k, most = z.shape[1], CODES if z.device.type == "cpu" else CODES_OF_ACCELERATORS
+    images = max(1, len(z) if torch.is_grad_enabled() else most // k)
+    given = repeat(None) if labels is None else labels.split(images)
+    found = []
+    for codes, x, y in zip(z.split(images), targets.split(images), given, strict=False):
+        y = None if y is None else y.repeat_interleave(k, 0)
+        parameters = of(decoder, codes.flatten(0, 1), y).unflatten(0, (-1, k))
+        found.append(likelihood.nll_of_draws(parameters, x))
+    return torch.cat(found)
+
+
+def by_upper(upper: UpperCodes, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """ln p(z|z2) of codes (B, k, D), and the divergence of z2, which `eps` (B, k, D2) draws."""
+    below, shape, zero = z.flatten(0, 1), z.shape[:2], z.new_zeros(())
+    mean, log_var = upper.recognise(below)
+    z2, log_q = drawn(wide(mean), wide(log_var), eps.flatten(0, 1))
+    divergence = log_q + losses.gaussian_costs(zero, zero, z2)
+    mean, log_var = upper(z2)
+    log_p = -losses.gaussian_costs(mean, log_var, below)
+    return log_p.unflatten(0, shape), divergence.unflatten(0, shape)

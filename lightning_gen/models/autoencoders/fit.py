@@ -1,0 +1,57 @@
+"""Whether networks of codes fit each other: what does not is refused in one sentence."""
+
+from math import inf
+
+from ...nn.roles import Decoder, Encoder, PosteriorFlow, UpperCodes
+from ..distributions import Distribution
+
+
+def check_networks(encoder: Encoder, decoder: Decoder, likelihood: Distribution) -> None:
+    """Raises ValueError where an encoder, a decoder and a distribution do not fit each other."""
+    _same("latent_size", encoder.latent_size, "the decoder's", decoder.latent_size)
+    _same("shape", tuple(encoder.shape), "the decoder's", tuple(decoder.shape))
+    if encoder.num_classes is not None:
+        _same("num_classes", encoder.num_classes, "the decoder's", decoder.num_classes)
+    if decoder.outputs != likelihood.parameters:
+        raise ValueError(
+            f"{type(likelihood).__name__} has {likelihood.parameters} parameters per sub-pixel, so "
+            f"the decoder's outputs must be {likelihood.parameters}, got {decoder.outputs}"
+        )
+
+
+def check_weights(kl_weight: float, kl_warmup: int, free_bits: float) -> None:
+    """Raises ValueError where a divergence is to be weighed by what is no weight."""
+    if not 0 <= kl_weight < inf or kl_warmup < 0:
+        raise ValueError(
+            f"kl_weight and kl_warmup must not be negative, got {kl_weight} and {kl_warmup}"
+        )
+    if not 0 <= free_bits < inf:
+        raise ValueError(f"free_bits must be nats, 0 or more, got {free_bits}")
+
+
+def check_codes(
+    encoder: Encoder, flow: PosteriorFlow | None, upper: UpperCodes | None, free_bits: float
+) -> None:
+    """Raises ValueError where a flow of codes, or a layer above them, does not fit the encoder."""
+    if upper is not None:
+        _same("latent_size", encoder.latent_size, "the upper codes' below_size", upper.below_size)
+    if flow is not None and free_bits:
+        raise ValueError(
+            "free_bits are for units, but a flow has one divergence for all of them; leave one of the "
+            "two out"
+        )
+    if flow is not None:
+        _same("latent_size", encoder.latent_size, "the flow's", flow.latent_size)
+        _same("context_size", encoder.context_size, "the flow's", flow.context_size)
+    elif encoder.context_size:
+        raise ValueError(
+            f"the encoder's context_size is {encoder.context_size} but there is no flow to read it; "
+            "leave it at 0, or give the model a flow"
+        )
+
+
+def _same(what: str, size: object, whose: str, other: object) -> None:
+    if size != other:
+        raise ValueError(
+            f"the encoder's {what} is {size} but {whose} is {other}; they must be equal"
+        )
