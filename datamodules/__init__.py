@@ -5,6 +5,7 @@ import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch
 from .base import DataError, ImageData
 from .celeba import CelebA
 from .cifar import CIFAR10, CIFAR100
+from .coloured_digits import ColouredDigits
 from .digits import Digits
 from .folder import ImageFolder
 from .lsun import LSUN
@@ -20,6 +21,7 @@ DATASETS: dict[str, type[ImageData]] = {
     "binarized_mnist": BinarizedMNIST,
     "stacked_mnist": StackedMNIST,
     "usps": USPS,
+    "coloured_digits": ColouredDigits,
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
     "celeba": CelebA,
@@ -36,6 +38,7 @@ __all__ = [
     "USPS",
     "BinarizedMNIST",
     "CelebA",
+    "ColouredDigits",
     "DataError",
     "Digits",
     "FashionMNIST",
