@@ -3,6 +3,8 @@
 import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
 
 from .agreement import Agreement
+from .annealed_likelihood import AnnealedLikelihood
+from .attribute_grid import AttributeGrid
 from .best import BestCheckpoints
 from .bits_per_dim import BitsPerDim
 from .checkpoint import AtomicCheckpoints, LastCheckpoint
@@ -21,6 +23,7 @@ from .nan_guard import NaNGuard
 from .points_picture import PointsPicture
 from .progress import Progress
 from .receptive_field import ReceptiveField
+from .reconstruction_error import ReconstructionError
 from .reconstructions import Reconstructions
 from .sample_grid import SampleGrid
 from .sample_quality import SampleQuality
@@ -30,7 +33,9 @@ from .throughput import Throughput
 __all__ = [
     "FID",
     "Agreement",
+    "AnnealedLikelihood",
     "AtomicCheckpoints",
+    "AttributeGrid",
     "BestCheckpoints",
     "BitsPerDim",
     "CodeTraversal",
@@ -49,6 +54,7 @@ __all__ = [
     "PointsPicture",
     "Progress",
     "ReceptiveField",
+    "ReconstructionError",
     "Reconstructions",
     "SampleGrid",
     "SampleQuality",

@@ -5,18 +5,14 @@ r"""The likelihood of a whole split, in nats per image and in bits per dimension
 
 from typing import cast
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
-from torch import Tensor
 
 from lightning_gen.capabilities import ImportanceLikelihood, Likelihood
-from lightning_gen.metrics import PlacedNoise
 
-from .data import check_split, conditions, data_module, inputs, placed_batches
+from .data import check_split, data_module
 from .importance import score_importance
-from .likelihoods import Mean, note
+from .likelihoods import mean_over, note
 from .periodic import Periodic
-from .sampling import watcher
 
 
 class BitsPerDim(Periodic):
@@ -68,25 +64,6 @@ class BitsPerDim(Periodic):
 
     def score(self, trainer: Trainer, model: LightningModule, split: str) -> None:
         """Publishes and records the mean over a split, by all processes together."""
-        sums = torch.zeros(3, dtype=torch.float64, device=model.device)  # count, sum, squares
-        dimensions, watch = 0, watcher(trainer, self.told)
-        batches = placed_batches(data_module(trainer, self).loader(split))
-        for places, images, labels in watch(f"likelihood of {split} images", batches):
-            noise = PlacedNoise(("nll", split), places, model.device)
-            nll = self.nll(model, images, labels, noise).double()
-            sums += torch.stack([nll.new_tensor(len(nll)), nll.sum(), nll.square().sum()])
-            dimensions = images[0].numel()
-        count, total, squares = trainer.strategy.reduce(sums, reduce_op="sum").tolist()  # type: ignore[union-attr]
-        # A process without images does not know their size, but the first one always has some.
-        dimensions = trainer.strategy.broadcast(dimensions)
-        if count == 0:  # no images are held out
-            return
-        mean = Mean.of(count, total, squares, dimensions)
-        note(trainer, model, self, split, str(cast(Likelihood, model).nll_kind), mean)
-
-    def nll(
-        self, model: LightningModule, images: Tensor, labels: Tensor, noise: PlacedNoise
-    ) -> Tensor:
-        """Nats for each of some images, (B,)."""
-        x = inputs(model, images)
-        return cast(Likelihood, model).nll(x, conditions(model, labels), noise)
+        scored = cast(Likelihood, model)
+        if mean := mean_over(trainer, model, self, split, scored.nll, self.told):
+            note(trainer, model, self, split, str(scored.nll_kind), mean)

@@ -31,7 +31,7 @@ COLOURS = [
 SHARPER = 2  # drawn so many times larger, then reduced: Pillow's lines are jagged
 TOGETHER = {"accuracy_real": "accuracy", "accuracy_fake": "accuracy"}  # terms in one panel
 APART = {"step", "epoch", "images_seen", "images_per_second", "waiting_share", "peak_memory_gb"}
-SCORES = ("fid", "kid", "nll", "bpd", "modes", "quality", "mode_kl", "accuracy")
+SCORES = ("fid", "kid", "nll", "bpd", "modes", "quality", "mode_kl", "accuracy", "mse")
 
 
 class Curves(Callback):

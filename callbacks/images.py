@@ -20,14 +20,16 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 READABLE = 64  # images smaller than this are shown several times larger
 
 
-def grid(images: Tensor, columns: int, scale: int | None = None) -> np.ndarray:
+def grid(images: Tensor, columns: int, scale: int | None = None, masks: bool = False) -> np.ndarray:
     """Images (N, C, H, W) in rows, as levels (H', W', 3).
 
     Arguments:
         images: uint8, or floats in [-1, 1]; grey or colours, each with or without alpha.
         columns: Images per row.
         scale: How many pixels a side each pixel becomes; by default as many as make it readable.
+        masks: The last channel is a mask, not alpha: see `with_masks`.
     """
+    images = with_masks(images, columns) if masks else images
     levels = colours(images).permute(0, 2, 3, 1)
     scale = scale or max(1, READABLE // max(levels.shape[1:3]))
     levels = levels.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
@@ -51,6 +53,19 @@ def colours(images: Tensor) -> Tensor:
     return levels.cpu().expand(-1, 3, -1, -1)
 
 
+def with_masks(images: Tensor, columns: int) -> Tensor:
+    """Each row of images (N, C + 1, H, W) as they are without masks, above what these leave on white.
+
+    The last row is filled up with white.
+    """
+    levels = images if images.dtype == torch.uint8 else to_levels(images.float())
+    missing = levels.new_full((-len(levels) % columns, *levels.shape[1:]), PAPER)
+    rows = torch.cat([levels, missing]).unflatten(0, (-1, columns))
+    whole = rows.clone()
+    whole[:, :, -1] = 255
+    return torch.stack([whole, rows], 1).flatten(0, 2)
+
+
 def on_white(levels: Tensor) -> Tensor:
     """Levels (N, C + 1, H, W), of which the last are alpha, laid on white: levels (N, C, H, W)."""
     ink, alpha = 255 - levels[:, :-1].int(), levels[:, -1:].int()
@@ -71,9 +86,12 @@ def save_picture(path: Path, levels: np.ndarray) -> None:
     write_bytes(path, encoded.getvalue())
 
 
-def save_grid(images: Tensor, path: str | Path, columns: int | None = None) -> None:
-    """Writes images (N, C, H, W), uint8 or floats in [-1, 1], as a grid; by default a square one."""
-    save_picture(Path(path), grid(images, columns or -(-len(images) // math.isqrt(len(images)))))
+def save_grid(
+    images: Tensor, path: str | Path, columns: int | None = None, masks: bool = False
+) -> None:
+    """Writes images as `grid` takes them; by default the grid is a square one."""
+    columns = columns or -(-len(images) // math.isqrt(len(images)))
+    save_picture(Path(path), grid(images, columns, masks=masks))
 
 
 def show(trainer: Trainer, name: str, levels: np.ndarray) -> None:

@@ -128,12 +128,16 @@ def log_sums(
     first = chunk * CHUNK
     name = f"importance samples {first + 1} to {first + size}"
     for places, images, labels in share.watch(name, batches):
-        x = inputs(model, images)
-        key = ("nll", split, "chunk", chunk) if chunk else ("nll", split)
-        noise = PlacedNoise(key, places, model.device)
-        given = conditions(model, labels)
-        nll = cast(ImportanceLikelihood, model).importance_nll(x, size, given, noise)
-        found[places] = log(size) - nll.double().cpu()
+        most = getattr(model, "images_at_once", None) or len(images)
+        for own, few, known in zip(
+            places.split(most), images.split(most), labels.split(most), strict=True
+        ):
+            key = ("nll", split, "chunk", chunk) if chunk else ("nll", split)
+            noise = PlacedNoise(key, own, model.device)
+            given = conditions(model, known)
+            x = inputs(model, few)
+            nll = cast(ImportanceLikelihood, model).importance_nll(x, size, given, noise)
+            found[own] = log(size) - nll.double().cpu()
     return share.total(found)
 
 

@@ -11,6 +11,7 @@ from lightning_gen.randomness import Noise
 
 from .images import grid, show
 from .periodic import Periodic
+from .sampling import attributes_for
 
 
 class Interpolation(Periodic):
@@ -51,12 +52,21 @@ class Interpolation(Periodic):
         start, end = decoder.latent(2 * self.rows, noise).chunk(2)
         weights = torch.linspace(0, 1, self.columns, device=start.device, dtype=start.dtype)
         way = torch.stack([self.between(start, end, weight) for weight in weights], 1)
-        classes, labels = getattr(model, "num_classes", None), None
-        if classes:
-            row = torch.arange(self.rows, device=model.device) % classes
-            labels = row.repeat_interleave(self.columns)
+        labels = self.labels(trainer, model)
+        if labels is not None:
+            labels = labels.repeat_interleave(self.columns, 0)
         images = decoder.decode(way.flatten(0, 1), labels)
-        show(trainer, "interpolation", grid(images, self.columns))
+        masks = getattr(model, "has_masks", False)
+        show(trainer, "interpolation", grid(images, self.columns, masks=masks))
+
+    def labels(self, trainer: Trainer, model: LightningModule) -> Tensor | None:
+        """One class or one row of attributes for each way, where the model is told of them."""
+        noise = Noise(("interpolation",), self.rows, device=model.device)
+        attributes = attributes_for(model, getattr(trainer, "datamodule", None), noise)
+        classes = getattr(model, "num_classes", None)
+        if attributes is not None or not classes:
+            return attributes
+        return torch.arange(self.rows, device=model.device) % classes
 
 
 def linear(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:

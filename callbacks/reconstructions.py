@@ -1,6 +1,6 @@
 """Real images beside what an autoencoder makes of them."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -52,9 +52,10 @@ class Reconstructions(Periodic):
         if columns == 0:  # no images are held out
             return
         full = len(images) // columns * columns
-        x = inputs(model, images[:full])
-        codes = cast(Encoder, model).encode(x)
-        made = cast(Decoder, model).decode(codes, conditions(model, labels[:full]))
+        x, known = inputs(model, images[:full]), conditions(model, labels[:full])
+        encoder = cast(Any, model)  # only those that know classes are told of them
+        codes = encoder.encode(x) if known is None else encoder.encode(x, known)
+        made = cast(Decoder, model).decode(codes, known)
         rows = images[:full].split(columns), to_levels(made.float()).cpu().split(columns)
         pairs = [row for both in zip(*rows, strict=True) for row in both]
         show(trainer, "reconstructions", grid(torch.cat(pairs), columns))

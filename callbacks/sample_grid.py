@@ -10,12 +10,15 @@ from lightning_gen.randomness import Noise
 
 from .images import grid, show
 from .periodic import Periodic
+from .sampling import attributes_for
 
 
 class SampleGrid(Periodic):
     """Draws a grid of samples on fixed latents, `samples/<step>.png`; the newest is `latest.png`.
 
-    A class-conditional model gets one row for each class.
+    A class-conditional model gets one row for each class, and a model of attributes rows of those
+    that some training images have. Where images have masks, each row stands above what the masks
+    leave of it, on white.
 
     Arguments:
         rows: How many rows, for models without classes.
@@ -47,10 +50,13 @@ class SampleGrid(Periodic):
         if not trainer.is_global_zero:
             return
         classes = getattr(model, "num_classes", None)
-        n = (classes or self.rows) * self.columns
-        labels = None
-        if classes:
-            labels = torch.arange(classes, device=model.device).repeat_interleave(self.columns)
-        noise = Noise(("grid",), n, device=model.device)
-        samples = cast(Sampler, model).sample(n, labels, noise)
-        show(trainer, "samples", grid(samples, self.columns))
+        rows = Noise(("grid",), self.rows, device=model.device)
+        labels = attributes_for(model, getattr(trainer, "datamodule", None), rows)
+        if labels is None and classes:
+            labels = torch.arange(classes, device=model.device)
+        n = self.columns * (self.rows if labels is None else len(labels))
+        if labels is not None:
+            labels = labels.repeat_interleave(self.columns, 0)
+        samples = cast(Sampler, model).sample(n, labels, Noise(("grid",), n, device=model.device))
+        masks = getattr(model, "has_masks", False)
+        show(trainer, "samples", grid(samples, self.columns, masks=masks))

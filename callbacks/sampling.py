@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -53,10 +53,42 @@ def samples(
 
 
 def draw(model: LightningModule, noise: Noise) -> Tensor:
-    """Samples of a model, of uniformly drawn classes if it has any."""
+    """Samples of a model, of uniformly drawn classes or of attributes of training images, if any."""
     classes = getattr(model, "num_classes", None)
-    labels = noise.spawn("labels").integers(classes) if classes else None
+    labels = attributes_for(model, getattr(model.trainer, "datamodule", None), noise)
+    if labels is None and classes:
+        labels = noise.spawn("labels").integers(classes)
     return cast(Sampler, model).sample(len(noise), labels, noise)
+
+
+def attributes_for(model: LightningModule, data: Any, noise: Noise) -> Tensor | None:
+    """Attributes (n, A) of training images, which fit each other; none for models of classes.
+
+    Arguments:
+        model: What is to be told of them.
+        data: The data module, if there is one.
+        noise: For n samples, which says of which images the attributes are.
+
+    Raises:
+        ValueError: If the model is of attributes and the data knows none.
+    """
+    classes = getattr(model, "num_classes", None)
+    if not classes or getattr(data, "num_attributes", None) != classes:
+        if getattr(model, "of_attributes", False) and not getattr(data, "num_classes", None):
+            raise ValueError(
+                f"{type(model).__name__} draws images of attributes that training images have, so "
+                f"sample it with a data module that has {classes} attributes"
+            )
+        return None
+    labels = data.images("train").labels
+    known = (labels >= 0).all(1).nonzero().flatten()
+    if not len(known):
+        raise ValueError(
+            f"samples have the attributes of training images, but {data.name} knows those of none; "
+            "complete its list of them"
+        )
+    places = known[noise.spawn("labels").integers(len(known)).cpu()]
+    return labels[places].to(model.device)
 
 
 def watcher(trainer: Trainer, told: set[str]) -> Watch:

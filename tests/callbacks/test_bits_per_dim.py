@@ -60,6 +60,15 @@ def test_the_protocol_names_data_kind_and_dequantisation(tmp_path):
     assert found["bpd/exact"]["protocol"] == f"bpd:{made}"
 
 
+def test_a_likelihood_given_labels_says_so_and_meets_no_other_one(tmp_path):
+    told, alone = Bernoulli(), Bernoulli()
+    told.num_classes = alone.num_classes = 10
+    alone.sums_over_classes = True
+    found = [scores(tmp_path / name, m) for name, m in (("told", told), ("alone", alone))]
+    protocols = [each["nll/exact"]["protocol"] for each in found]
+    assert protocols[0] == f"{protocols[1]}:given-labels"
+
+
 def test_processes_and_batches_do_not_change_a_noisy_bound(tmp_path):
     one = scores(tmp_path / "one", Noisy())["nll/bound"]
     two = scores(tmp_path / "two", Noisy(), processes=2)["nll/bound"]

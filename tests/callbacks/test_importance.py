@@ -58,6 +58,15 @@ def test_it_is_the_mean_over_images_of_the_log_of_the_mean_weight(tmp_path, k):
     assert found["protocol"].startswith(f"nll:iw{k}:tiny-test-41:")
 
 
+def test_a_model_may_say_how_many_images_are_weighed_together(tmp_path):
+    model, most = Weighted(), []
+    weigh = model.importance_nll
+    model.images_at_once = 3
+    model.importance_nll = lambda x, *rest: most.append(len(x)) or weigh(x, *rest)
+    assert bound(tmp_path, 4, model)["value"] == pytest.approx(by_hand(4).mean().item(), rel=1e-6)
+    assert max(most) == 3
+
+
 def test_more_samples_add_to_those_that_were_drawn_before(tmp_path):
     first, again, at_once = Weighted(), Weighted(), Weighted()
     bound(tmp_path / "twice", 8, first)

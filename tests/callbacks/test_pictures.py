@@ -5,7 +5,7 @@ from PIL import Image
 from pytorch_lightning import LightningModule
 
 from callbacks import Interpolation, Reconstructions, SampleGrid
-from callbacks.images import grid, save_grid
+from callbacks.images import grid, save_grid, with_masks
 from callbacks.interpolation import spherical
 from lightning_gen.levels import from_levels, to_levels
 from lightning_gen.randomness import Noise
@@ -64,6 +64,20 @@ def test_a_picture_is_of_the_kind_that_its_name_says(tmp_path):
         save_grid(images, tmp_path / "a.txt")
 
 
+def test_images_with_masks_are_shown_whole_and_then_on_white(tmp_path):
+    images = torch.randint(255, (5, 4, 5, 5), dtype=torch.uint8)
+    cells = with_masks(images, 3).unflatten(0, (2, 2, 3))
+    whole, cut = cells[:, 0].flatten(0, 1), cells[:, 1].flatten(0, 1)
+    assert torch.equal(cut[:5], images)
+    assert torch.equal(whole[:5, :3], images[:, :3])
+    assert (whole[:, 3] == 255).all()
+    assert (cells[1, :, 2] == 255).all()  # nothing is left to show
+    floats = from_levels(images)
+    assert torch.equal(with_masks(floats, 3), with_masks(images, 3))
+    save_grid(floats, tmp_path / "a.png", columns=3, masks=True)
+    assert np.array_equal(read(tmp_path / "a.png"), grid(with_masks(images, 3), 3))
+
+
 def test_samples_come_from_the_same_latents_at_the_start_and_at_each_validation(tmp_path):
     model = TinyModel()
     trainer(tmp_path, SampleGrid(rows=2, columns=3)).fit(model, TinyData())
@@ -93,6 +107,24 @@ def test_originals_stand_above_their_reconstructions(tmp_path):
     darker = to_levels(from_levels(originals) - 2 / 255)
     rows = torch.cat([originals[:4], darker[:4], originals[4:], darker[4:]])
     assert np.array_equal(read(tmp_path / "samples" / "reconstructions-latest.png"), grid(rows, 4))
+
+
+def test_codes_of_a_conditional_model_are_those_of_the_images_own_classes(tmp_path):
+    class Shifted(TinyAutoencoder):
+        """Codes are pixels that are darker by the class, which the decoder makes up for."""
+
+        def encode(self, x, labels):
+            return super().encode(x) - labels[:, None]
+
+        def decode(self, z, labels):
+            return super().decode(z + labels[:, None])
+
+    data = TinyData()
+    run = trainer(tmp_path, Reconstructions(count=8, columns=8))
+    run.validate(Shifted(num_classes=3), data, verbose=False)
+    originals = data.images["val"][:8]
+    rows = torch.cat([originals, to_levels(from_levels(originals) - 2 / 255)])
+    assert np.array_equal(read(tmp_path / "samples" / "reconstructions-latest.png"), grid(rows, 8))
 
 
 def test_without_held_out_images_nothing_is_reconstructed(tmp_path):
