@@ -28,6 +28,7 @@ Tools:
   data      examine a data set: counts, duplicates, leakage, ...    run.py data digits [--root DIR]
   sample    draw images from a checkpoint                           run.py sample --checkpoint C
   evaluate  score a checkpoint under one protocol                   run.py evaluate --checkpoint C
+  probe     an encoder with few labels, and its controls            run.py probe --checkpoint C
   export    write networks to be used without Lightning             run.py export --checkpoint C
   compare   runs in one table, with intervals over seeds            run.py compare RUN ... [--output R.html]
   reproduce a published table, with its cost and a verdict          run.py reproduce mnist-likelihood
@@ -39,7 +40,7 @@ Lightning; with --allow-any-class any other, whose code is then run. A checkpoin
 """
 
 TRAINING = ("fit", "validate", "test")
-TOOLS = ("models", "data", "sample", "evaluate", "export", "compare", "reproduce", "sweep")
+TOOLS = ("models", "data", "sample", "evaluate", "probe", "export", "compare", "reproduce", "sweep")
 TRUST = ("--allow-any-class", "--allow_any_class")
 FLAGS = ("--debug", *TRUST)  # of every command; no config can set them
 

@@ -126,6 +126,8 @@ def unknown_class(reason: str, where: list[str], message: str) -> str | None:
         if found[1] in FORMER:
             return f"there is no class {found[1]}{place}; {FORMER[found[1]]}"
         hint = nearest(found[1], subclasses_of(role), subclasses_of(role, ours=False))
+        if where == ["model"] and hint.startswith("there are"):  # too many for a sentence
+            hint = "`run.py models` lists those that there are"
         return f"there is no class {found[1]}{place}; {hint}"
     found = re.search(r"(?:Not a valid|does not correspond to a) subclass of (\w+)", reason)
     if found:

@@ -4,7 +4,7 @@ import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,12 +19,20 @@ from pytorch_lightning import (
     seed_everything,
 )
 
-from callbacks import BitsPerDim, ImportanceBound, Progress, SampleQuality, SamplingSpeed
+from callbacks import (
+    AnnealedLikelihood,
+    BitsPerDim,
+    ImportanceBound,
+    Progress,
+    SampleQuality,
+    SamplingSpeed,
+)
 from callbacks.sample_quality import SCORES
 from callbacks.speed import device_name
 from datamodules import DATASETS
-from lightning_gen.capabilities import ImportanceLikelihood, Likelihood, Sampler
+from lightning_gen.capabilities import ImportanceLikelihood, Likelihood, Sampler, Unnormalised
 from lightning_gen.files import write_text
+from lightning_gen.models.fitted import FittedModel
 from lightning_gen.models.likelihood import LikelihoodModel
 from lightning_gen.tracking import read_results
 
@@ -44,9 +52,10 @@ METRICS: dict[str, type] = {
     "dc": Sampler,
     "bpd": Likelihood,
     "iw": ImportanceLikelihood,
+    "ais": Unnormalised,
     "speed": Sampler,
 }
-LIKELIHOODS = {"bpd", "iw"}
+LIKELIHOODS = {"bpd", "iw", "ais"}
 
 
 def evaluate(
@@ -91,7 +100,9 @@ def evaluate(
         raise ValueError(
             f"{type(model).__name__} can have none of {', '.join(metrics)}; it has {', '.join(others)}"
         )
-    if isinstance(model, LikelihoodModel):  # samples may be compared with images that it gives none
+    if isinstance(
+        model, FittedModel | LikelihoodModel
+    ):  # samples may be compared with images that it gives none
         model.scores_images = not LIKELIHOODS.isdisjoint(able)
     chosen = scorers(able, folder / "config.yaml", importance, not metrics, choices)
     with TemporaryDirectory() as nowhere:  # a checkpoint without its run: scores are printed only
@@ -127,6 +138,8 @@ def scorers(
         chosen.append(BitsPerDim(test_split=split))
     if "iw" in metrics:
         chosen.append(ImportanceBound(importance, test_split=split))
+    if "ais" in metrics:
+        chosen.append(AnnealedLikelihood(**annealing_of(config), test_split=split))
     if "speed" in metrics:
         chosen.append(SamplingSpeed())
     return chosen
@@ -175,18 +188,34 @@ def run(
 
 def distance_of(config: Path, extractor: str | None) -> dict[str, Any]:
     """The settings of the run's scores of samples with these features, or any, by its config.yaml."""
+    for name, settings in callbacks_of(config):
+        scores = name in ("FID", "SampleQuality")
+        if scores and extractor in (None, settings.get("extractor")):
+            return only(settings, "n", "extractor", "weights", "reference_split")
+    return {}
+
+
+def annealing_of(config: Path) -> dict[str, Any]:
+    """How the run estimates its constant, by its config.yaml: other estimates are another protocol."""
+    for name, settings in callbacks_of(config):
+        if name == "AnnealedLikelihood":
+            return only(settings, "chains", "temperatures")
+    return {}
+
+
+def callbacks_of(config: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The callbacks of a run by its config.yaml, if there is one: names of classes and arguments."""
     content = read_config(config) if config.exists() else {}
     trainer = content.get("trainer")
     callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        if not isinstance(callback, dict):
-            continue
-        settings = callback.get("init_args") or {}
-        scores = str(callback.get("class_path")).split(".")[-1] in ("FID", "SampleQuality")
-        if scores and extractor in (None, settings.get("extractor")):
-            names = ("n", "extractor", "weights", "reference_split")
-            return {name: settings[name] for name in names if name in settings}
-    return {}
+        if isinstance(callback, dict):
+            yield str(callback.get("class_path")).split(".")[-1], callback.get("init_args") or {}
+
+
+def only(settings: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Those of some settings that are there."""
+    return {name: settings[name] for name in names if name in settings}
 
 
 def data_of(config: Path, name: str | None, root: str | None) -> LightningDataModule:

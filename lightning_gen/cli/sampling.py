@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningDataModule, LightningModule
 from tqdm import tqdm
 
 from callbacks.images import check_suffix, save_grid
 from callbacks.points_picture import save_points
+from callbacks.sampling import attributes_for
 from lightning_gen.capabilities import Sampler
 from lightning_gen.files import make_folder
 from lightning_gen.metrics import PlacedNoise
 
 from .checkpoints import load_model
+from .evaluation import data_of
 
 LARGEST = 2**28  # levels of a picture
 
@@ -57,6 +59,7 @@ def sample(
     if count > LARGEST // prod(shape):
         most = LARGEST // prod(shape)
         raise ValueError(f"count must be at most {most:,} for one picture of these, got {count:,}")
+    data = data_for(model, checkpoint, labels)
     classes, options = classes_of(model, labels), options_of(model, temperature)
     make_folder(output.parent)  # before what may take minutes
     model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,11 +67,42 @@ def sample(
     for start in tqdm(range(0, count, batch_size), disable=None, desc="sampling"):
         places = torch.arange(start, min(start + batch_size, count))
         noise = PlacedNoise((seed, "sample"), places, model.device)
-        mine = classes[places % len(classes)].to(model.device) if len(classes) else None
+        mine = None if data is None else attributes_for(model, data, noise)
+        if mine is None and len(classes):
+            mine = classes[places % len(classes)].to(model.device)
         parts.append(model.sample(len(places), mine, noise, **options).cpu())
-    save = save_points if shape == (2, 1, 1) else save_grid
-    save(torch.cat(parts), output)
+    if shape == (2, 1, 1):
+        save_points(torch.cat(parts), output)
+    else:
+        save_grid(torch.cat(parts), output, masks=getattr(model, "has_masks", False))
     print(f"samples      {output}")
+
+
+def data_for(
+    model: LightningModule, checkpoint: Path, labels: Sequence[int] | None
+) -> LightningDataModule | None:
+    """The run's data where it has the attributes that samples are to have; none for other models.
+
+    Raises:
+        ValueError: If the model is of attributes and its run is not there, or classes are asked for.
+    """
+    if not getattr(model, "of_attributes", False):
+        return None
+    config, name = checkpoint.resolve().parent.parent / "config.yaml", type(model).__name__
+    if not config.exists():
+        raise ValueError(
+            f"{name} draws images of attributes that training images have, and without {config} it "
+            "is not known of which data; put the checkpoint back into the folder of its run"
+        )
+    data = data_of(config, None, None)
+    if getattr(data, "num_attributes", None) is None:
+        return None
+    if labels is not None:
+        raise ValueError(
+            f"{name} is told all attributes of an image, not one class; leave --labels out"
+        )
+    data.prepare_data()
+    return data
 
 
 def classes_of(model: LightningModule, labels: Sequence[int] | None) -> torch.Tensor:

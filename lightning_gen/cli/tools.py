@@ -72,7 +72,7 @@ def data(
     """Examines a data set: counts, sizes, modes, a contact sheet, duplicates, leakage.
 
     Args:
-        name: The data set: digits, mnist, fashion_mnist, binarized_mnist, stacked_mnist, usps, cifar10, cifar100, celeba, lsun, or folder.
+        name: The data set: digits, mnist, fashion_mnist, binarized_mnist, stacked_mnist, usps, cifar10, cifar100, celeba, coloured_digits, lsun, or folder.
         root: Where data sets lie, by default $LIGHTNING_GEN_DATA, else ./data; for `folder` the folder of images.
         size: Height and width to serve, where the data set has a choice.
         on_corrupt: Whether to stop at an image that cannot be decoded, or to skip and list all such.
@@ -143,8 +143,8 @@ def evaluate(
     Args:
         checkpoint: A checkpoint written by `fit`.
         metrics: Which scores, of fid, kid, is (inception score), pr (precision and recall), dc (density
-            and coverage), bpd, iw (importance-weighted bound) and speed; by default all. Those that
-            the model cannot have are left out and said.
+            and coverage), bpd, iw (importance-weighted bound), ais (estimated likelihood) and speed; by
+            default all. Those that the model cannot have are left out and said.
         data: A data set's name; by default that of the run's config.yaml.
         root: Where data sets lie; by default as in the run.
         count: How many samples the scores of samples take; by default as in the run, else 10000.
@@ -166,6 +166,30 @@ def evaluate(
     names = [metric.strip() for metric in metrics.split(",")] if metrics is not None else []
     choices = {"n": count, "extractor": extractor, "weights": weights, "reference_split": split}
     run(checkpoint, names, data, root, importance, **choices)
+
+
+def probe(
+    checkpoint: Path,
+    labels: str = "100,1000",
+    mode: str = "probe",
+    subsets: int = 3,
+    data: str | None = None,
+    root: str | None = None,
+) -> None:
+    """Measures what an encoder is worth where few images have labels, beside its controls.
+
+    Args:
+        checkpoint: A checkpoint written by `fit`, of a model that encodes.
+        labels: How many, such as 100,1000: as many of each class, all of training images.
+        mode: probe (linear, on codes, pixels and principal components), finetune (the encoder learns
+            on, slowly) or scratch (the same from fresh weights); several with commas between them.
+        subsets: How many times, with other labels each.
+        data: A data set's name; by default that of the run's config.yaml.
+        root: Where data sets lie; by default as in the run.
+    """
+    from .probing import probe as run
+
+    run(checkpoint, labels.split(","), mode.split(","), subsets, data, root)
 
 
 def export(
@@ -268,6 +292,7 @@ TOOLS: dict[str, Callable[..., None]] = {
     "data": data,
     "sample": sample,
     "evaluate": evaluate,
+    "probe": probe,
     "export": export,
     "compare": compare,
     "reproduce": reproduce,

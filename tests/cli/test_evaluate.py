@@ -99,6 +99,18 @@ def test_a_model_with_a_likelihood_gets_everything(vae):
     assert {"fid", "kid", "precision", "coverage", "sampling"} <= names(vae)
 
 
+def test_estimates_are_as_long_as_those_of_the_run(tmp_path):
+    """Shorter ones would be better numbers of the same model."""
+    config = tmp_path / "config.yaml"
+    callback = (
+        "{class_path: callbacks.AnnealedLikelihood, init_args: {chains: 7, temperatures: 11}}"
+    )
+    config.write_text(f"trainer:\n  callbacks:\n    - {callback}\n")
+    for path, chosen in ((config, (7, 11)), (tmp_path / "none.yaml", (100, 1000))):
+        (found,) = evaluation.scorers(["ais"], path, 250, False, {})
+        assert (found.chains, found.temperatures) == chosen
+
+
 def test_samples_of_a_model_of_binary_images_may_be_compared_with_grey_ones(vae, capsys):
     """As those of a GAN on the same images are; its likelihood is of binary images alone."""
     arguments = ["evaluate", f"--checkpoint={vae}", "--data=digits", "--count=100"]

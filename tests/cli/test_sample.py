@@ -7,10 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.images import grid
+from callbacks.images import grid, with_masks
+from callbacks.sampling import attributes_for
 from lightning_gen.cli import main, sampling
 from lightning_gen.cli.checkpoints import load_model
 from lightning_gen.metrics import PlacedNoise
+from lightning_gen.models.autoencoders import VAE, LayeredCVAE
+from lightning_gen.networks.conditional import AttributeDecoder, AttributeEncoder
+from tests.callbacks.test_attribute_grid import OF_IMAGES, Pairs, rows_of
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--data.size=8", "--model.shape=[1,8,8]", "--trainer.max_steps=2")
@@ -109,3 +113,69 @@ def test_a_model_that_cannot_says_so(gan, tmp_path, capsys, argument, words):
     command = ["sample", f"--checkpoint={gan}", f"--output={tmp_path / 'a.png'}", argument]
     assert main(command) == 2
     assert words in capsys.readouterr().err
+
+
+# Models of attributes
+
+
+def attributed(monkeypatch, folder, model, data):
+    """A run of a model of attributes on data, as `run.py sample` finds it."""
+    (folder / "checkpoints").mkdir()
+    (folder / "config.yaml").touch()
+    monkeypatch.setattr(sampling, "load_model", lambda path: model)
+    monkeypatch.setattr(sampling, "data_of", lambda config, name, root: data)
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def networks(latent=2, known=3, encoded=3, outputs=2):
+    sizes = {"widths": (4,), "hidden": 8}
+    encoder = AttributeEncoder((3, 4, 4), latent, encoded, **sizes)
+    return encoder, AttributeDecoder((3, 4, 4), latent, known, **sizes, outputs=outputs)
+
+
+def test_samples_have_the_attributes_of_the_runs_training_images(tmp_path, monkeypatch):
+    model, told = VAE(*networks(outputs=1)).eval(), []
+    draw = model.sample
+    monkeypatch.setattr(model, "sample", lambda n, y, noise: told.append(y) or draw(n, y, noise))
+    checkpoint = attributed(monkeypatch, tmp_path, model, Pairs())
+    picture = drawn(checkpoint, tmp_path / "a.png", "--count=20", "--batch_size=20")
+    assert rows_of(told[0]) == OF_IMAGES
+    assert np.array_equal(picture, drawn(checkpoint, tmp_path / "b.png", "--count=20"))
+    drawn(checkpoint, tmp_path / "c.png", "--count=20", "--batch_size=7")
+    assert torch.equal(torch.cat(told[2:]), told[0])
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--seed=0", "put the checkpoint back into the folder of its run"),
+        ("--labels=[1]", "not one"),
+    ],
+)
+def test_no_attributes_are_made_up(tmp_path, monkeypatch, capsys, argument, words):
+    checkpoint = attributed(monkeypatch, tmp_path, VAE(*networks(outputs=1)), Pairs())
+    if argument == "--seed=0":
+        (tmp_path / "config.yaml").unlink()
+    command = ["sample", f"--checkpoint={checkpoint}", f"--output={tmp_path / 'a.png'}", argument]
+    assert main(command) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_networks_of_attributes_that_were_trained_on_classes_are_told_those(tmp_path, monkeypatch):
+    class Classes(Pairs):
+        num_classes, num_attributes = 3, None
+
+    checkpoint = attributed(monkeypatch, tmp_path, VAE(*networks(outputs=1)).eval(), Classes())
+    assert (
+        drawn(checkpoint, tmp_path / "a.png").shape
+        == drawn(checkpoint, tmp_path / "b.png", "--labels=[1]").shape
+    )
+
+
+def test_a_layered_model_shows_its_background(tmp_path, monkeypatch):
+    (front, front_decoder), (back, back_decoder) = networks(), networks(encoded=5, outputs=1)
+    model = LayeredCVAE(front, back, front_decoder, back_decoder).eval()
+    picture = drawn(attributed(monkeypatch, tmp_path, model, Pairs()), tmp_path / "a.png")
+    noise = PlacedNoise((0, "sample"), torch.arange(4))
+    images = model.sample(4, attributes_for(model, Pairs(), noise), noise)
+    assert np.array_equal(picture, grid(with_masks(images, 2), 2))
