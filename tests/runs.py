@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from datamodules.decoding import MODES
 from lightning_gen.cli.catalogue import read_catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -29,15 +30,18 @@ OTHERS = [
 ]
 CONFIGS = OWN + OTHERS
 # The kind of images that a config needs, by its data set; of the others it is grey ones.
-KINDS = {"BinarizedMNIST": "binary", "CIFAR10": "colour"}
-SIDES = {"binary": 28, "colour": 32}
+KINDS = {"BinarizedMNIST": "binary", "CIFAR10": "colour", "ColouredDigits": "masked"}
+SIDES = {"binary": 28, "colour": 32, "masked": 28}
+CHANNELS = {"colour": 3, "masked": 4}  # else grey
 CLOCKED = {"images_per_second", "waiting_share", "peak_memory_gb"}
 TRAIN, BATCH = 56, 8  # images; seven batches an epoch
 
 
 def kind_of(content: dict[str, Any]) -> str:
     """Which images the model of a config needs: grey, binary or colour."""
-    return KINDS.get(content["data"]["class_path"].split(".")[-1], "grey")
+    data = content["data"]
+    kind = KINDS.get(data["class_path"].split(".")[-1], "grey")
+    return "colour" if kind == "masked" and not data["init_args"].get("masks") else kind
 
 
 def folder_of_digits(root: Path) -> Path:
@@ -71,9 +75,8 @@ def painted(image: Image.Image, kind: str) -> Image.Image:
     image = image.resize((side, side))
     if kind == "binary":
         return image.point(lambda level: 255 * (level > 127))
-    return (
-        Image.merge("RGB", [image.rotate(10 * k) for k in range(3)]) if kind == "colour" else image
-    )
+    turned = [image.rotate(10 * k) for k in range(CHANNELS.get(kind, 1))]
+    return Image.merge(MODES[len(turned)], turned)
 
 
 def config_of(source: Path, data: Path, target: Path, workers: int = 0, **trainer: Any) -> Path:
@@ -88,7 +91,7 @@ def config_of(source: Path, data: Path, target: Path, workers: int = 0, **traine
         "init_args": {
             "root": str(of_kind(data, kind)),
             "size": size,
-            "channels": 3 if kind == "colour" else 1,
+            "channels": CHANNELS.get(kind, 1),
             "flip": False,
             "in_memory": False,
             "batch_size": BATCH,
@@ -120,7 +123,7 @@ def small(config: Any, key: str = "", widest: int = 8) -> Any:
     if isinstance(config, list):
         return [small(value, key, widest) for value in config]
     most = dict.fromkeys(("width", "widths", "head", "hidden"), widest)
-    most |= {"labelled": 20, "depth": 3, "count": 2}
+    most |= {"labelled": 20, "depth": 3, "count": 2, "level_images": 16}
     return min(config, most[key]) if config and key in most else config
 
 

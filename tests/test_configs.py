@@ -14,6 +14,7 @@ SHAPES = {
     "mnist": (1, 28, 28),
     "cifar10": (3, 32, 32),
     "celeba64": (3, 64, 64),
+    "coloured_digits": (3, 28, 28),
     "lsun64": (3, 64, 64),
     "folder64": (3, 64, 64),
     "stacked_mnist": (3, 28, 28),
@@ -22,14 +23,15 @@ SHAPES = {
     "swissroll": (2, 1, 1),
     "lines": (2, 1, 1),
 }
-TOYS = {"stacked_mnist", "ring", "grid", "swissroll", "lines"}  # not for every model
+TOYS = {"coloured_digits", "stacked_mnist", "ring", "grid", "swissroll", "lines"}  # not for all
 
 
 def shape_of(path: Path) -> tuple[int, int, int]:
     """The shape of the images of a config."""
     channels, side, _ = SHAPES[path.parent.name]
-    side = yaml.safe_load(path.read_text())["data"]["init_args"].get("size", side)
-    return channels, side, side
+    options = yaml.safe_load(path.read_text())["data"]["init_args"]
+    side = options.get("size", side)
+    return channels + options.get("masks", False), side, side
 
 
 def shrunk(path: Path, target: Path) -> Path:

@@ -11,7 +11,7 @@ from datamodules.images import InMemory, Splits
 from lightning_gen.cli.classes import import_classes
 
 from .game import trainer, two_processes
-from .runs import CONFIGS, OTHERS, SIDES, kind_of, small
+from .runs import CHANNELS, CONFIGS, OTHERS, SIDES, kind_of, small
 
 CONTENTS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS}
 SOURCES = {name: content["model"] for name, content in CONTENTS.items()}
@@ -21,7 +21,11 @@ for path in OTHERS:
 LEARNS_NOTHING = ("uniform",)
 # Some losses compare the images of a batch, so a round gathers them or their sums as well.
 GATHERED = {"softmax_gan": 4, "ebgan": 1, "improved": 2, "semi_supervised": 2}
-NORMALISING = ("DCGAN", "StridedAutoencoder", "SpatialGenerator", "PatchDiscriminator")
+GATHERED |= {"resnet_vae": 1, "resnet_vae_iaf": 1}  # free bits are of the batch of all
+NORMALISING = (
+    *("DCGAN", "StridedAutoencoder", "SpatialGenerator", "PatchDiscriminator"),
+    *("AttributeEncoder", "AttributeDecoder"),
+)
 WITH_NORM = [name for name in SOURCES if any(kind in str(SOURCES[name]) for kind in NORMALISING)]
 
 
@@ -33,7 +37,8 @@ def built(name: str, normalised: bool) -> LightningModule:
         content["init_args"]["hidden"] = 0
     for network in content["init_args"].values():
         if isinstance(network, dict) and network["class_path"].startswith(NORMALISING):
-            network["init_args"]["width"] = 8
+            if "widths" not in network["init_args"]:
+                network["init_args"]["width"] = 8
             norm = network["init_args"].get("norm", "batch")
             network["init_args"]["norm"] = norm if normalised or norm != "batch" else "none"
     parser = ArgumentParser(exit_on_error=False)
@@ -48,8 +53,7 @@ class Coloured(Digits):
     def __init__(self, kind: str, **kwargs) -> None:
         super().__init__(**kwargs)
         self.kind = kind
-        if kind == "colour":
-            self.shape = (3, *self.shape[1:])
+        self.shape = (CHANNELS.get(kind, 1), *self.shape[1:])
 
     def read(self) -> Splits:
         return Splits(*(self._coloured(part) for part in super().read()[:3]))
@@ -58,8 +62,8 @@ class Coloured(Digits):
         pixels = part.pixels
         if self.kind == "binary":
             pixels = (pixels > 127).to(torch.uint8) * 255
-        elif self.kind == "colour":
-            pixels = torch.cat([pixels.roll(shift, 3) for shift in range(3)], 1)
+        turned = [pixels.roll(shift, 3) for shift in range(CHANNELS.get(self.kind, 1))]
+        pixels = torch.cat(turned, 1)
         return InMemory(pixels, part.labels)
 
 
