@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 BENCHMARKS = {
     "step": "a training step of ours over the same algorithm in a bare loop",
+    "importance": "bounds of 128 importance samples over their decoder alone",
     "likelihood": "a step of a network of pixels of ours over the same one in a bare loop",
     "textbook": "a step of the GAN of Lightning's documentation over ours",
     "data": "batches of MNIST per second: ours over torchvision's class in a DataLoader",

@@ -1,6 +1,7 @@
 """The runs of a suite: their folders, their commands, and what is there of them already."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -14,6 +15,7 @@ from .processes import STOPPED, Caller, call, options
 from .suite import Row, Scale, Suite
 
 NOTE = "suite.json"
+PROBED = re.compile(r"accuracy/(probe|finetune|scratch)@(\d+)")  # scores of `run.py probe`
 
 
 class Job(NamedTuple):
@@ -64,6 +66,15 @@ class Job(NamedTuple):
         last = self.folder / "checkpoints" / "last.ckpt"
         place = [f"--config={self.folder / 'config.yaml'}", f"--ckpt_path={last}"]
         return ["test", *place, *([] if self.data is None else [f"--data.root={self.data}"])]
+
+    def probe(self, score: str) -> list[str]:
+        """The arguments that measure what codes are worth, such as `accuracy/probe@1000`."""
+        found = PROBED.fullmatch(score)
+        assert found is not None, score
+        mode, labels = found.groups()
+        last = self.folder / "checkpoints" / "last.ckpt"
+        place = [f"--checkpoint={last}", f"--mode={mode}", f"--labels={labels}"]
+        return ["probe", *place, *([] if self.data is None else [f"--root={self.data}"])]
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """Those of the expected scores that the run has, of its last weights and test images.
@@ -147,7 +158,10 @@ def commands(job: Job) -> Iterator[list[str]]:
     """What is left to do, one command after the other."""
     if not job.is_finished():
         yield job.fit()
-    if not job.is_complete():
+    missing = set(job.scale.expect) - set(job.scores())
+    probed = sorted(filter(PROBED.fullmatch, missing))
+    yield from map(job.probe, probed)
+    if missing - set(probed):
         yield job.test()
 
 

@@ -1,5 +1,6 @@
 """Rows that nothing here trains stand beside the others, and what is not to be compared says so."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 
 from lightning_gen.cli.reproducing import SUITES
 from lightning_gen.models import autoencoders, autoregressive, flows
-from lightning_gen.suites.jobs import Job, jobs_of
+from lightning_gen.suites.jobs import Job, commands, jobs_of
 from lightning_gen.suites.results import document, outcomes, report, text
 from lightning_gen.suites.suite import read_suite
 
@@ -100,6 +101,50 @@ def test_a_density_of_images_with_noise_is_marked(tmp_path):
     suite = suite_of(tmp_path, trained(), untrained(dequantised=True))
     names = [text(each)[1] for each in outcomes(suite, "short", {})]
     assert names == [SCORE, "bpd/bound, dequantised"]
+
+
+def test_bounds_estimates_and_densities_are_told_apart(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for row in read_suite(SUITES / "mnist-bounds.yaml").rows:
+        scores = {score for at in row.scales.values() for score in at.expect} | set(row.published)
+        if row.config is None:
+            assert scores <= {"nll/bound", "nll/iw128"}
+            continue
+        model = yaml.safe_load(row.config.read_text())["model"]
+        kind = model["init_args"].get("likelihood", {}).get("class_path")
+        assert row.dequantised == (kind == "Gaussian")
+        if model["class_path"] in ("RBM", "DBN", "DBM"):
+            assert scores == {"nll/ais" if model["class_path"] == "RBM" else "nll/ais_bound"}
+        elif model["class_path"] == "Autoencoder":
+            assert scores == {"accuracy/probe@1000"}
+        else:
+            assert scores <= {"nll/bound", "nll/iw5", "nll/iw128"}
+        # No published number has our test images, so none is compared without a mark.
+        assert not any(each.get("comparable", True) for each in row.published.values())
+
+
+def test_what_codes_are_worth_is_measured_when_training_is_over(tmp_path):
+    at = {**trained()["scales"]["short"], "expect": {"accuracy/probe@1000": [0, 1], SCORE: [3, 4]}}
+    suite = suite_of(tmp_path, {**trained(), "scales": {"short": at}})
+    (job,) = jobs_of(suite, "short", tmp_path, data="elsewhere")
+    fit, probe, test = commands(job)
+    assert (fit[0], test[0]) == ("fit", "test")
+    last = f"--checkpoint={job.folder / 'checkpoints' / 'last.ckpt'}"
+    assert probe == ["probe", last, "--mode=probe", "--labels=1000", "--root=elsewhere"]
+    content = {"scores": {}, "budget": {"images_seen": 7}, "finished": "now"}
+    score = {"value": 0.9, "images_seen": 7, "protocol": "accuracy@1000:probe:mnist-test-10000:x"}
+    for accuracy, left in ((score, ["test"]), ({**score, "images_seen": 6}, ["probe", "test"])):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        content["scores"]["accuracy/probe@1000"] = accuracy
+        (job.folder / "result.json").write_text(json.dumps(content))
+        assert [command[0] for command in commands(job)] == left
+
+
+def test_how_often_classes_are_guessed_is_no_matter_of_a_probe(tmp_path):
+    at = {**trained()["scales"]["short"], "expect": {"accuracy/labels": [0, 1]}}
+    suite = suite_of(tmp_path, {**trained(), "scales": {"short": at}})
+    (job,) = jobs_of(suite, "short", tmp_path)
+    assert [command[0] for command in commands(job)] == ["fit", "test"]
 
 
 @pytest.mark.parametrize("name", ["cifar10-bits", "mnist-exact"])
