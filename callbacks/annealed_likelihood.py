@@ -21,7 +21,7 @@ from lightning_gen.metrics import slices
 from lightning_gen.randomness import Noise
 from lightning_gen.tracking import publish, record
 
-from .data import check_split, data_module
+from .data import check_split
 from .likelihoods import mean_over, note
 from .periodic import Periodic
 from .sampling import share_of, watcher
@@ -53,6 +53,7 @@ class AnnealedLikelihood(Periodic):
     """
 
     needs = (Unnormalised,)
+    needs_data = True
 
     def __init__(
         self,
@@ -73,11 +74,6 @@ class AnnealedLikelihood(Periodic):
         self.chains, self.temperatures = chains, temperatures
         self.split, self.test_split = check_split(split), check_split(test_split)
         self.told: set[str] = set()
-
-    def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
-        super().setup(trainer, model, stage)
-        if self._active:
-            data_module(trainer, self)
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         capable, split = (

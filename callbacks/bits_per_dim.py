@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 
 from lightning_gen.capabilities import ImportanceLikelihood, Likelihood
 
-from .data import check_split, data_module
+from .data import check_split
 from .importance import score_importance
 from .likelihoods import mean_over, note
 from .periodic import Periodic
@@ -30,6 +30,7 @@ class BitsPerDim(Periodic):
     """
 
     needs = (Likelihood,)
+    needs_data = True
 
     def __init__(
         self,
@@ -49,8 +50,6 @@ class BitsPerDim(Periodic):
 
     def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
         super().setup(trainer, model, stage)
-        if self._active:
-            data_module(trainer, self)
         if self._active and self.importance_samples and not isinstance(model, ImportanceLikelihood):
             raise ValueError(
                 f"{type(model).__name__} has no importance_nll; set importance_samples off"

@@ -30,6 +30,7 @@ class Completions(Periodic):
     """
 
     needs = (Completer,)
+    needs_data = True
 
     def __init__(
         self,
@@ -47,11 +48,6 @@ class Completions(Periodic):
         if not 0 <= keep < 1:
             raise ValueError(f"keep must be a share of the rows below 1, got {keep}")
         self.columns, self.keep, self.originals = columns, keep, FirstImages(count, split)
-
-    def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
-        super().setup(trainer, model, stage)
-        if self._active:
-            data_module(trainer, self)
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         if not trainer.is_global_zero:

@@ -49,6 +49,7 @@ class ImportanceBound(Periodic):
     """
 
     needs = (ImportanceLikelihood,)
+    needs_data = True
 
     def __init__(
         self,
@@ -64,11 +65,6 @@ class ImportanceBound(Periodic):
             raise ValueError(f"k must be at least 1, got {k}")
         self.k, self.split, self.test_split = k, check_split(split), check_split(test_split)
         self.told: set[str] = set()
-
-    def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
-        super().setup(trainer, model, stage)
-        if self._active:
-            data_module(trainer, self)
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         split = self.test_split if trainer.testing else self.split

@@ -26,6 +26,7 @@ class LikelihoodMap(Periodic):
     """
 
     needs = (PixelLikelihood,)
+    needs_data = True
 
     def __init__(
         self,
@@ -43,11 +44,6 @@ class LikelihoodMap(Periodic):
         if most is not None and not most > 0:
             raise ValueError(f"most must be positive nats, got {most}")
         self.columns, self.most, self.originals = columns, most, FirstImages(count, split)
-
-    def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
-        super().setup(trainer, model, stage)
-        if self._active:
-            data_module(trainer, self)
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         if not trainer.is_global_zero:

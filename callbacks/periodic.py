@@ -11,6 +11,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightning_gen.tracking import has_finished
 
+from .data import data_module
+
 
 class Periodic(Callback, ABC):
     """Looks at the model before training, at each validation or every so many steps, and at the end.
@@ -25,6 +27,7 @@ class Periodic(Callback, ABC):
     """
 
     needs: ClassVar[tuple[type, ...]] = ()  # capabilities, all of them
+    needs_data: ClassVar[bool] = False  # whether it looks at images of a DataModule
 
     def __init__(
         self, every_n_epochs: int = 1, every_n_steps: int | None = None, at_start: bool = True
@@ -47,6 +50,8 @@ class Periodic(Callback, ABC):
         self._active, self._trains, self._last = not missing, False, -1
         if missing and trainer.is_global_zero:
             print(f"no {type(self).__name__}: the model is no {' and no '.join(missing)}")
+        if self._active and self.needs_data:
+            data_module(trainer, self)
 
     def on_train_start(self, trainer: Trainer, model: LightningModule) -> None:
         self._trains = True

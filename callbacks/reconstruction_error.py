@@ -44,6 +44,7 @@ class ReconstructionError(Periodic):
     """
 
     needs = (Encoder,)
+    needs_data = True
 
     def __init__(
         self,
@@ -65,7 +66,6 @@ class ReconstructionError(Periodic):
     def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
         super().setup(trainer, model, stage)
         if self._active:
-            data_module(trainer, self)
             if not isinstance(model, Reconstructor | Decoder):
                 raise ValueError(f"{type(model).__name__} rebuilds no images; leave it out")
             if getattr(model, "num_classes", None) and not isinstance(model, Classifier):

@@ -24,6 +24,7 @@ class Reconstructions(Periodic):
     """
 
     needs = (Encoder, Decoder)
+    needs_data = True
 
     def __init__(
         self,
@@ -38,11 +39,6 @@ class Reconstructions(Periodic):
         if columns < 1 or count < 1 or count % columns:
             raise ValueError(f"count must fill rows of columns, got {count} and {columns}")
         self.columns, self.originals = columns, FirstImages(count, split)
-
-    def setup(self, trainer: Trainer, model: LightningModule, stage: str) -> None:
-        super().setup(trainer, model, stage)
-        if self._active:
-            data_module(trainer, self)
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         if not trainer.is_global_zero:

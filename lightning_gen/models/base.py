@@ -84,6 +84,8 @@ class GenerativeModel(LightningModule, ABC):
         compile_networks: Compile the networks. It costs up to a minute and pays on GPUs only.
     """
 
+    compilable = True  # whether it calls its networks as a whole, as compiling needs
+
     def __init__(
         self,
         ema_half_life: float | None = None,
@@ -96,6 +98,11 @@ class GenerativeModel(LightningModule, ABC):
             self.save_hyperparameters()
         if ema_half_life is not None and not ema_half_life > 0:
             raise ValueError(f"ema_half_life must be positive images, got {ema_half_life}")
+        if compile_networks and not self.compilable:
+            raise ValueError(
+                f"compile_networks is not for {type(self).__name__}, which does not call its networks "
+                "as a whole; leave it out"
+            )
         if not ema_ramp > 0:
             raise ValueError(f"ema_ramp must be a positive share of the images, got {ema_ramp}")
         self.ema_half_life, self.ema_ramp = ema_half_life, ema_ramp

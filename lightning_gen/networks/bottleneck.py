@@ -18,10 +18,10 @@ from typing import Literal, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..nn.bottleneck import Coder, Doubling, LevelCoder, LevelDecoder, WayUp, inner_shape
+from ..nn.bottleneck import Coder, Doubling, LevelCoder, LevelDecoder, WayUp
 from ..nn.labels import refuse_labels
 from ..nn.roles import Decoder
-from ..nn.sizes import check_sizes
+from ..nn.sizes import check_sizes, inner_shape
 from .mlp import hidden_layers
 
 

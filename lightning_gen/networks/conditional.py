@@ -11,11 +11,10 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ..nn.bottleneck import inner_shape
 from ..nn.labels import one_hot, refuse_labels
 from ..nn.norm import Norm, norm2d
 from ..nn.roles import Decoder, Encoder, Posterior
-from ..nn.sizes import check_sizes
+from ..nn.sizes import check_sizes, inner_shape
 
 LARGE = 2  # how many of the first convolutions are 5 x 5; the others are 3 x 3
 

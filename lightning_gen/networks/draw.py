@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ..nn.attention import NUMBERS, everywhere, gaussian_window
-from ..nn.painter import Memory, Painter, Painting
+from ..nn.canvas import CanvasNetwork, CanvasState, Memory
 from ..nn.sizes import check_sizes
 
 
-class RecurrentPainter(Painter):
+class DRAWNetwork(CanvasNetwork):
     """Two LSTMs: the encoder reads an image and what the canvas lacks, the decoder writes.
 
     Each may do so through a window, whose place the decoder's state says; before training it is the
@@ -65,29 +65,31 @@ class RecurrentPainter(Painter):
         if write_size is not None:
             self.writes_at = _placed(hidden, everywhere(height, width, write_size)[1])
 
-    def begin(self, count: int) -> Painting:
+    def begin(self, count: int) -> CanvasState:
         empty = self.start.new_zeros(count, self.hidden)
-        return Painting(self.start.expand(count, *self.start.shape), (empty, empty), (empty, empty))
+        return CanvasState(
+            self.start.expand(count, *self.start.shape), (empty, empty), (empty, empty)
+        )
 
-    def look(self, x: Tensor, error: Tensor, painting: Painting) -> tuple[Tensor, Tensor, Painting]:
-        before = painting.decoder[0]
+    def look(
+        self, x: Tensor, error: Tensor, state: CanvasState
+    ) -> tuple[Tensor, Tensor, CanvasState]:
+        before = state.decoder[0]
         seen = torch.cat([x, error], 1)
         if self.reads_at is not None and self.read_size is not None:
             window = gaussian_window(self.reads_at(before), *self.shape[1:], self.read_size)
             seen = window.read(seen)
-        encoder: Memory = self.encoder(torch.cat([seen.flatten(1), before], 1), painting.encoder)
+        encoder: Memory = self.encoder(torch.cat([seen.flatten(1), before], 1), state.encoder)
         mean, log_var = self.posterior(encoder[0]).chunk(2, dim=1)
-        return mean, log_var, painting._replace(encoder=encoder)
+        return mean, log_var, state._replace(encoder=encoder)
 
-    def step(self, z: Tensor, painting: Painting) -> Painting:
-        decoder: Memory = self.decoder(z, painting.decoder)
+    def step(self, z: Tensor, state: CanvasState) -> CanvasState:
+        decoder: Memory = self.decoder(z, state.decoder)
         stroke = self.write(decoder[0]).unflatten(1, (-1, *self.patch))
         if self.writes_at is not None and self.write_size is not None:
             at = self.writes_at(decoder[0])
             stroke = gaussian_window(at, *self.shape[1:], self.write_size).paint(stroke)
-        return Painting(
-            painting.canvas + stroke.view_as(painting.canvas), painting.encoder, decoder
-        )
+        return CanvasState(state.canvas + stroke.view_as(state.canvas), state.encoder, decoder)
 
 
 def _placed(hidden: int, numbers: Tensor) -> nn.Linear:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..nn.labels import with_labels
 from ..nn.roles import Decoder, Encoder, Posterior, UpperCodes
-from ..nn.sizes import check_sizes
+from ..nn.sizes import check_sizes, inner_shape
 from .mlp import hidden_layers
 
 HiddenActivation = Literal["silu", "tanh", "softplus", "elu"]
@@ -158,7 +158,7 @@ class ConvEncoder(Encoder):
         check_sizes(num_classes=num_classes)
         self.shape, self.latent_size, self.num_classes = shape, latent_size, num_classes
         self.unit_variance, self.context_size = unit_variance, _context(context_size)
-        inner = _inner_shape(shape, widths)
+        inner = inner_shape(shape, widths)
         layers: list[nn.Module] = []
         for a, b in pairwise((shape[0] + (num_classes or 0), *widths)):
             layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.SiLU()]
@@ -197,7 +197,7 @@ class ConvDecoder(Decoder):
         check_sizes(outputs=outputs, num_classes=num_classes)
         self.shape, self.latent_size, self.outputs = shape, latent_size, outputs
         self.num_classes = num_classes
-        inner = _inner_shape(shape, widths)
+        inner = inner_shape(shape, widths)
         first = latent_size + (num_classes or 0)
         layers = hidden_layers((first, hidden, prod(inner)), nn.SiLU)
         layers.append(nn.Unflatten(1, inner))
@@ -235,15 +235,3 @@ def _posterior(encoder: "MLPEncoder | ConvEncoder", numbers: Tensor) -> Posterio
         mean, context = numbers[:, :size], numbers[:, size:]
         return Posterior(mean, torch.zeros_like(mean), context)
     return Posterior(numbers[:, :size], numbers[:, size : 2 * size], numbers[:, 2 * size :])
-
-
-def _inner_shape(shape: tuple[int, int, int], widths: tuple[int, ...]) -> tuple[int, int, int]:
-    """What is left of an image when every convolution has halved it."""
-    _, height, width = shape
-    scale = 2 ** len(widths)
-    if height % scale or width % scale:
-        raise ValueError(
-            f"{len(widths)} convolutions of stride 2 need a height and width divisible by {scale}, "
-            f"got {height} x {width}"
-        )
-    return (widths[-1], height // scale, width // scale)

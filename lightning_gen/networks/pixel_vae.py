@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..nn.code_prior import CodePrior
 from ..nn.roles import Decoder, Encoder, Posterior
-from ..nn.sizes import check_sizes
+from ..nn.sizes import check_sizes, inner_shape
 from .causal import GatedCausalStack
 
 
@@ -36,7 +36,7 @@ class MapEncoder(Encoder):
     ) -> None:
         super().__init__()
         check_sizes(shape=shape, maps=maps, widths=widths)
-        self.shape, self.latent_size = shape, prod(_code_shape(shape, maps, widths))
+        self.shape, self.latent_size = shape, maps * prod(inner_shape(shape, widths)[1:])
         layers: list[nn.Module] = []
         for a, b in pairwise((shape[0], *widths)):
             layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.SiLU()]
@@ -66,7 +66,7 @@ class MapDecoder(Decoder):
     ) -> None:
         super().__init__()
         check_sizes(shape=shape, maps=maps, widths=widths, outputs=outputs)
-        code_shape = _code_shape(shape, maps, widths)
+        code_shape = (maps, *inner_shape(shape, widths)[1:])
         self.shape, self.latent_size, self.outputs = shape, prod(code_shape), outputs
         layers: list[nn.Module] = [
             nn.Unflatten(1, code_shape),
@@ -143,17 +143,3 @@ class CausalCodePrior(CodePrior):
                 at = (..., row, column)
                 below[at] = mean + (log_var / 2).exp() * eps[at]
         return below.flatten(1)
-
-
-def _code_shape(
-    shape: tuple[int, int, int], maps: int, widths: tuple[int, ...]
-) -> tuple[int, int, int]:
-    """What is left of an image when every convolution has halved it."""
-    _, height, width = shape
-    scale = 2 ** len(widths)
-    if height % scale or width % scale:
-        raise ValueError(
-            f"{len(widths)} convolutions of stride 2 need a height and width divisible by {scale}, "
-            f"got {height} x {width}"
-        )
-    return (maps, height // scale, width // scale)

@@ -1,7 +1,6 @@
 """Images through a bottleneck: the role of a deterministic encoder, and ways up from coarse to fine maps."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -109,18 +108,6 @@ class Doubling(nn.Module):
         """Maps (B, inputs, H, W) to (B, outputs, 2 H, 2 W); switches are for "unpool" only."""
         x = self.enlarge(x) if switches is None else self.enlarge(x, switches)
         return self.convolve(x)
-
-
-def inner_shape(shape: tuple[int, int, int], widths: Sequence[int]) -> tuple[int, int, int]:
-    """What is left of an image when it was halved once for each of `widths`, which are channels."""
-    _, height, width = shape
-    scale = 2 ** len(widths)
-    if height % scale or width % scale:
-        raise ValueError(
-            f"{len(widths)} halvings need a height and width divisible by {scale}, "
-            f"got {height} x {width}"
-        )
-    return widths[-1], height // scale, width // scale
 
 
 def check_fit(encoder: Coder, decoder: Decoder, level_images: int = 0) -> None:

@@ -20,3 +20,15 @@ def check_levels(levels: int) -> int:
     if not 2 <= levels <= 256:
         raise ValueError(f"levels must be from 2 to 256, got {levels}")
     return levels
+
+
+def inner_shape(shape: tuple[int, int, int], widths: Sequence[int]) -> tuple[int, int, int]:
+    """What is left of an image when it was halved once for each of `widths`, which are channels."""
+    _, height, width = shape
+    scale = 2 ** len(widths)
+    if height % scale or width % scale:
+        raise ValueError(
+            f"{len(widths)} halvings need a height and width divisible by {scale}, "
+            f"got {height} x {width}"
+        )
+    return widths[-1], height // scale, width // scale

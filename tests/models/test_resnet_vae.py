@@ -12,7 +12,7 @@ from lightning_gen.levels import from_levels
 from lightning_gen.models.autoencoders.resnet_vae import ResNetVAE
 from lightning_gen.models.base import Batch
 from lightning_gen.models.distributions import Bernoulli, DiscretizedLogistic
-from lightning_gen.networks.ladder import ResNetLadder
+from lightning_gen.networks.top_down import TopDownResNet
 from tests.latent import noise
 
 SHAPE = (2, 4, 4)
@@ -22,12 +22,12 @@ D = 2 + 2 + 8 + 8
 
 def make(steps=0, scale=0.25, outputs=2, **kwargs):
     torch.manual_seed(0)
-    ladder = ResNetLadder(SHAPE, 2, 3, 2, 2, steps, outputs=outputs)
+    network = TopDownResNet(SHAPE, 2, 3, 2, 2, steps, outputs=outputs)
     likelihood = DiscretizedLogistic() if outputs == 2 else Bernoulli()
-    model = ResNetVAE(ladder, likelihood, **kwargs).double()
-    for parameter in ladder.parameters():
+    model = ResNetVAE(network, likelihood, **kwargs).double()
+    for parameter in network.parameters():
         parameter.data.uniform_(-scale, scale)
-    for down in ladder.downs:
+    for down in network.downs:
         for step in down.flow.steps if down.flow else ():  # whose numbers are made small
             step.out.weight.data *= 10
             step.out.bias.data *= 10
@@ -40,18 +40,18 @@ def images(count):
 
 
 def by_hand(model, x, eps):
-    """Parameters, and for each rung q before its flow, p, z before and after, and the context."""
-    ladder = model.ladder
-    h, seen = ladder.first(x), []
-    for up in ladder.ups:
+    """Parameters, and for each block q before its flow, p, z before and after, and the context."""
+    network = model.network
+    h, seen = network.first(x), []
+    for up in network.ups:
         numbers = up.first(torch.nn.functional.elu(h))
-        context = 3 if ladder.downs[0].flow else 0
+        context = 3 if network.downs[0].flow else 0
         inner = numbers[:, 4 + context :]
         seen.append((numbers[:, :2], numbers[:, 2:4], numbers[:, 4 : 4 + context]))
         h = h[..., ::2, ::2] if inner.shape[-1] < h.shape[-1] else h
         h = h + 0.1 * up.last(torch.nn.functional.elu(inner)) if up.last else None
-    h, at, rungs = ladder.top.expand(len(x), 3, 1, 1), 0, []
-    for down, (mean, log_var, context), shape in zip(ladder.downs, seen[::-1], CODES, strict=True):
+    h, at, blocks = network.top.expand(len(x), 3, 1, 1), 0, []
+    for down, (mean, log_var, context), shape in zip(network.downs, seen[::-1], CODES, strict=True):
         parts = down.first(torch.nn.functional.elu(h)).split([2, 2, 2, 2, context.shape[1], 3], 1)
         q = Normal(mean + parts[2], ((log_var + parts[3]) / 2).exp())
         p = Normal(parts[0], (parts[1] / 2).exp())
@@ -61,13 +61,13 @@ def by_hand(model, x, eps):
         z, context = z0, context + parts[4]
         if down.flow is not None:
             z = down.flow(z0, context)[0]
-        rungs.append((q, p, z0, z, context, down.flow))
+        blocks.append((q, p, z0, z, context, down.flow))
         added = 0.1 * down.last(torch.nn.functional.elu(torch.cat([z, parts[5]], 1)))
         if added.shape[-1] > h.shape[-1]:
             h = h.repeat_interleave(2, 2).repeat_interleave(2, 3)
         h = h + added
-    location = ladder.last(torch.nn.functional.elu(h))
-    return location, rungs
+    location = network.last(torch.nn.functional.elu(h))
+    return location, blocks
 
 
 def log_slope(flow, z, context):
@@ -80,21 +80,21 @@ def log_slope(flow, z, context):
 
 
 def test_codes_are_finest_at_the_bottom():
-    assert [rung.code_shape for rung in make().ladder.rungs] == CODES
-    ladder = ResNetLadder((3, 32, 32), 4, 8, 2, 3)
-    sides = [rung.code_shape[1] for rung in ladder.rungs]
+    assert [block.code_shape for block in make().network.blocks] == CODES
+    network = TopDownResNet((3, 32, 32), 4, 8, 2, 3)
+    sides = [block.code_shape[1] for block in network.blocks]
     assert sides == [8, 8, 8, 16, 16, 16]
-    assert [seen.mean.shape[2] for seen in ladder.rise(torch.zeros(1, 3, 32, 32))] == sides
+    assert [seen.mean.shape[2] for seen in network.rise(torch.zeros(1, 3, 32, 32))] == sides
 
 
 def test_the_bound_without_flows_by_hand():
     model, x = make(), images(3)
-    location, rungs = by_hand(model, x, noise(3).normal(D))
+    location, blocks = by_hand(model, x, noise(3).normal(D))
     bound = model.bound(x, None, noise(3))
-    scale = model.ladder.log_scale.expand_as(location)
+    scale = model.network.log_scale.expand_as(location)
     nats = losses.discretized_logistic_nll(location, scale, x)
     torch.testing.assert_close(bound.reconstruction, nats)
-    closed = torch.cat([kl_divergence(q, p).sum((2, 3)) for q, p, *_ in rungs], 1)
+    closed = torch.cat([kl_divergence(q, p).sum((2, 3)) for q, p, *_ in blocks], 1)
     assert bound.divergence.shape == (3, 8)
     torch.testing.assert_close(bound.divergence, closed)
 
@@ -106,11 +106,11 @@ def test_the_weights_of_draws_by_hand(steps):
     eps = torch.stack([given.normal(D) for _ in range(2)], 1)
     found = model.draws(x, 2, None, noise(2))
     for i, k in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        location, rungs = by_hand(model, x[i : i + 1], eps[i, k : k + 1])
-        scale = model.ladder.log_scale.expand_as(location)
+        location, blocks = by_hand(model, x[i : i + 1], eps[i, k : k + 1])
+        scale = model.network.log_scale.expand_as(location)
         nats = losses.discretized_logistic_nll(location, scale, x[i : i + 1])[0]
         torch.testing.assert_close(found.reconstruction[i, k], nats)
-        for at, (q, p, z0, z, context, flow) in enumerate(rungs):
+        for at, (q, p, z0, z, context, flow) in enumerate(blocks):
             log_q = q.log_prob(z0).sum() - (log_slope(flow, z0, context) if flow else 0)
             kl = found.divergence[i, k, 2 * at : 2 * at + 2].sum()
             torch.testing.assert_close(kl, log_q - p.log_prob(z).sum())
@@ -137,7 +137,7 @@ def test_the_divergence_by_draws_is_that_in_closed_form_on_average():
 def test_flows_that_begin_as_the_identity_change_nothing():
     """Neither the weights of draws nor what all other layers learn."""
     plain, bent, x = make(), make(2), images(3)
-    for down in bent.ladder.downs:
+    for down in bent.network.downs:
         for step in down.flow.steps:
             step.out.weight.data.zero_()
             step.out.bias.data.zero_()
@@ -145,7 +145,7 @@ def test_flows_that_begin_as_the_identity_change_nothing():
     def shared(name, tensor):
         """Without the rows of contexts, which plain layers have not."""
         at = 4 if ".ups." in name else 8
-        if not name.endswith(("first.weight", "first.bias")) or name.startswith("ladder.first"):
+        if not name.endswith(("first.weight", "first.bias")) or name.startswith("network.first"):
             return tensor
         return torch.cat([tensor[:at], tensor[at + 3 :]])
 
@@ -187,10 +187,10 @@ def test_samples_are_of_the_prior_and_know_no_image():
     z = model.latent(4, noise(4))
     assert torch.equal(z, noise(4).normal(D))
     expected = model.decode(z)
-    for part in (model.ladder.first, model.ladder.ups, *(d.flow for d in model.ladder.downs)):
+    for part in (model.network.first, model.network.ups, *(d.flow for d in model.network.downs)):
         for parameter in part.parameters():
             parameter.data.fill_(torch.nan)
-    for down in model.ladder.downs:  # what is said of posteriors
+    for down in model.network.downs:  # what is said of posteriors
         down.first.weight.data[4:11].fill_(torch.nan)
         down.first.bias.data[4:11].fill_(torch.nan)
     assert torch.equal(model.sample(4, noise=noise(4)), expected)
@@ -219,7 +219,7 @@ def test_it_begins_at_ten_bits_per_dimension():
     """A logistic density of scale 1 has 1/4 at its centre: 8 bits and two more."""
     torch.manual_seed(0)
     shape = (3, 16, 16)
-    model = ResNetVAE(ResNetLadder(shape, 4, 16, 2, 2, 1))
+    model = ResNetVAE(TopDownResNet(shape, 4, 16, 2, 2, 1))
     x = from_levels(torch.randint(256, (16, *shape)))
     bound = model.bound(x, None, model.noise_for(16, None))
     bits = bound.reconstruction.mean().item() / (3 * 256 * log(2))
@@ -233,7 +233,7 @@ def test_the_scale_is_one_for_all_pixels():
     z = torch.randn(2, D, dtype=torch.double)
     parameters = model._prior(z)
     assert parameters.shape == (2, 2, *SHAPE)
-    assert (parameters[:, 1] == model.ladder.log_scale).all()
+    assert (parameters[:, 1] == model.network.log_scale).all()
     black = make(outputs=1)
     assert black._prior(z).shape == (2, 1, *SHAPE)
     assert black.nll(images(2).sign(), noise=noise(2)).isfinite().all()
@@ -246,7 +246,7 @@ def test_chunks_averages_and_capabilities():
     for capability in (Sampler, Likelihood, ImportanceLikelihood, Encoder, Decoder):
         assert isinstance(model, capability)
     before = model.nll(x, noise=noise(3)), model.encode(x), model.sample(3, noise=noise(3))
-    for parameter in model.ladder.parameters():
+    for parameter in model.network.parameters():
         parameter.data += 1
     after = model.nll(x, noise=noise(3)), model.encode(x), model.sample(3, noise=noise(3))
     assert all(map(torch.equal, before, after))
@@ -260,6 +260,6 @@ def test_what_does_not_fit_is_refused():
         "blocks must be at least 1": {"blocks": 0},
     }.items():
         with pytest.raises(ValueError, match=sentence):
-            ResNetLadder(**wrong)
-    with pytest.raises(ValueError, match="ladder's outputs must be 1, got 2"):
-        ResNetVAE(ResNetLadder(SHAPE, 2, 3, 1, 1), Bernoulli())
+            TopDownResNet(**wrong)
+    with pytest.raises(ValueError, match="network's outputs must be 1, got 2"):
+        ResNetVAE(TopDownResNet(SHAPE, 2, 3, 1, 1), Bernoulli())

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from ... import losses
-from ...nn.painter import Painter
+from ...nn.canvas import CanvasNetwork
 from ...nn.precision import wide
 from ...randomness import Noise
 from ..base import evaluating
 from ..distributions import Distribution
-from .latent import Bound, LatentModel
+from .fit import check_outputs
+from .latent import Bound, LatentModel, rows
 
 
 class Path(NamedTuple):
@@ -42,30 +43,26 @@ class DRAW(LatentModel):
     Codes of images, `encode`, and those to `decode` are those of all steps in a row, (B, T * D).
 
     Arguments:
-        painter: Paints images as codes tell it.
+        network: Paints images as codes tell it.
         likelihood: The distribution of images, whose parameters the canvas is. Default: Bernoulli,
             for binary images.
         kwargs: See `LatentModel`.
     """
 
     images_at_once = 16
+    compilable = False  # its network is not called but step by step
 
     def __init__(
-        self, painter: Painter, likelihood: Distribution | None = None, **kwargs: Any
+        self, network: CanvasNetwork, likelihood: Distribution | None = None, **kwargs: Any
     ) -> None:
         super().__init__(likelihood, **kwargs)
-        if painter.outputs != self.likelihood.parameters:
-            raise ValueError(
-                f"{type(self.likelihood).__name__} has {self.likelihood.parameters} parameters per "
-                f"sub-pixel, so the painter's outputs must be {self.likelihood.parameters}, got "
-                f"{painter.outputs}"
-            )
-        self.painter = painter
-        self.average("painter")
+        check_outputs(network, self.likelihood, "network")
+        self.network = network
+        self.average("network")
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.painter.shape
+        return self.network.shape
 
     # The bound
 
@@ -77,7 +74,7 @@ class DRAW(LatentModel):
         )
 
     def draws(self, x: Tensor, k: int, labels: Tensor | None, noise: Noise) -> Bound:
-        eps = torch.stack([self._normal(noise).to(x) for _ in range(k)], 1).flatten(0, 1)
+        eps = rows(self._normal, noise, k).to(x)
         targets = self.likelihood.targets(x, noise).repeat_interleave(k, 0)
         path = self._path(x.repeat_interleave(k, 0), eps)
         # ln q - ln p, whose constants cancel.
@@ -87,26 +84,26 @@ class DRAW(LatentModel):
 
     def _path(self, x: Tensor, eps: Tensor) -> Path:
         """Paints images (B, C, H, W), with the codes that standard normal numbers (B, T, D) draw."""
-        painter = cast(Painter, self._network("painter"))
-        painting, drawn = painter.begin(len(x)), []
-        for step in range(painter.steps):
-            error = x - self.likelihood.mean(painting.canvas)
-            mean, log_var, painting = painter.look(x, error, painting)
+        network = cast(CanvasNetwork, self._network("network"))
+        state, drawn = network.begin(len(x)), []
+        for step in range(network.steps):
+            error = x - self.likelihood.mean(state.canvas)
+            mean, log_var, state = network.look(x, error, state)
             mean, log_var = wide(mean), wide(log_var)
             z = mean + (log_var / 2).exp() * eps[:, step]
-            painting = painter.step(z, painting)
+            state = network.step(z, state)
             drawn.append((mean, log_var, z))
-        return Path(painting.canvas, *(torch.stack(t, 1) for t in zip(*drawn, strict=True)))
+        return Path(state.canvas, *(torch.stack(t, 1) for t in zip(*drawn, strict=True)))
 
     def _normal(self, noise: Noise) -> Tensor:
-        return noise.normal(self.painter.steps, self.painter.code_size)
+        return noise.normal(self.network.steps, self.network.code_size)
 
     # Capabilities
 
     def encode(self, x: Tensor) -> Tensor:
         """The posterior means of all steps, each after the means of those before, (B, T * D)."""
         with evaluating(self):
-            still = x.new_zeros(len(x), self.painter.steps, self.painter.code_size)
+            still = x.new_zeros(len(x), self.network.steps, self.network.code_size)
             return self._path(x, still).mean.flatten(1)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -129,5 +126,5 @@ class DRAW(LatentModel):
         return self.pictures(self._canvases(self.latent(n, noise))[-1], noise)
 
     def _canvases(self, z: Tensor) -> list[Tensor]:
-        with evaluating(cast(Painter, self.averaged("painter"))) as painter:
-            return painter.canvases(z)
+        with evaluating(cast(CanvasNetwork, self.averaged("network"))) as network:
+            return network.canvases(z)

@@ -12,10 +12,15 @@ def check_networks(encoder: Encoder, decoder: Decoder, likelihood: Distribution)
     _same("shape", tuple(encoder.shape), "the decoder's", tuple(decoder.shape))
     if encoder.num_classes is not None:
         _same("num_classes", encoder.num_classes, "the decoder's", decoder.num_classes)
+    check_outputs(decoder, likelihood, "decoder")
+
+
+def check_outputs(decoder: Decoder, likelihood: Distribution, name: str) -> None:
+    """Raises ValueError where a network gives a distribution more numbers than it has, or fewer."""
     if decoder.outputs != likelihood.parameters:
         raise ValueError(
             f"{type(likelihood).__name__} has {likelihood.parameters} parameters per sub-pixel, so "
-            f"the decoder's outputs must be {likelihood.parameters}, got {decoder.outputs}"
+            f"the {name}'s outputs must be {likelihood.parameters}, got {decoder.outputs}"
         )
 
 

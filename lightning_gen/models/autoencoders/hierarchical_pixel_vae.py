@@ -25,7 +25,7 @@ from ..base import evaluating
 from ..heads import PixelHead
 from .causal_pixels import CausalPixels
 from .fit import check_networks
-from .latent import Bound, LatentModel, drawn
+from .latent import Bound, LatentModel, drawn, rows
 
 Moments = tuple[Tensor, Tensor]  # means and log-variances of codes, (B, D) each
 
@@ -79,7 +79,7 @@ class HierarchicalPixelVAE(LatentModel):
         return Bound(self._reconstruction(x, z1, noise), torch.stack(divergence, 1))
 
     def draws(self, x: Tensor, k: int, labels: Tensor | None, noise: Noise) -> Bound:
-        eps = torch.stack([self._normal(noise).to(x) for _ in range(k)], 1).flatten(0, 1)
+        eps = rows(self._normal, noise, k).to(x)
         lower, upper, expected, z1, z2 = self._path(x, eps)
         below = losses.gaussian_nll(*expected, z1) - losses.gaussian_nll(*lower, z1)
         above = losses.standard_normal_nll(z2) - losses.gaussian_nll(*upper, z2)

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from ... import losses
-from ...nn.ladder import Ladder, Moments, Rung, Said, Seen
 from ...nn.precision import wide
+from ...nn.top_down import Moments, Said, Seen, StochasticBlock, TopDownNetwork
 from ...randomness import Noise
 from ..base import evaluating
 from ..distributions import DiscretizedLogistic, Distribution
-from .latent import Bound, LatentModel
+from .fit import check_outputs
+from .latent import Bound, LatentModel, rows
 
 
 class ResNetVAE(LatentModel):
@@ -34,29 +35,25 @@ class ResNetVAE(LatentModel):
     is N(0, 1).
 
     Arguments:
-        ladder: The network.
+        network: The network.
         likelihood: The distribution of images. Default: a discretised logistic one.
         kwargs: See `LatentModel`; the paper has 0.25 or 0.1 `free_bits`.
     """
 
     images_at_once = 16
+    compilable = False  # its network is not called but step by step
 
     def __init__(
-        self, ladder: Ladder, likelihood: Distribution | None = None, **kwargs: Any
+        self, network: TopDownNetwork, likelihood: Distribution | None = None, **kwargs: Any
     ) -> None:
         super().__init__(DiscretizedLogistic() if likelihood is None else likelihood, **kwargs)
-        if ladder.outputs != self.likelihood.parameters:
-            raise ValueError(
-                f"{type(self.likelihood).__name__} has {self.likelihood.parameters} parameters per "
-                f"sub-pixel, so the ladder's outputs must be {self.likelihood.parameters}, got "
-                f"{ladder.outputs}"
-            )
-        self.ladder = ladder
-        self.average("ladder")
+        check_outputs(network, self.likelihood, "network")
+        self.network = network
+        self.average("network")
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.ladder.shape
+        return self.network.shape
 
     # The bound
 
@@ -66,43 +63,45 @@ class ResNetVAE(LatentModel):
         return Bound(self.likelihood.nll(parameters, targets), divergence)
 
     def draws(self, x: Tensor, k: int, labels: Tensor | None, noise: Noise) -> Bound:
-        eps = torch.stack([self._normal(noise).to(x) for _ in range(k)], 1).flatten(0, 1)
+        eps = rows(self._normal, noise, k).to(x)
         parameters, divergence, _ = self._posterior(x, eps, closed=False)
         targets = self.likelihood.targets(x, noise).repeat_interleave(k, 0)
         reconstruction = self.likelihood.nll(parameters, targets)
         return Bound(reconstruction.unflatten(0, (-1, k)), divergence.unflatten(0, (-1, k)))
 
     def _posterior(self, x: Tensor, eps: Tensor, closed: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Down the ladder with codes of images, of each k rows of `eps`, (B * k, D).
+        """Down the network with codes of images, of each k rows of `eps`, (B * k, D).
 
         Returns the parameters of images, the divergence of each map, in closed form if it is to be
         and there is one, and the codes in units of the prior, (B * k, D).
         """
-        ladder = cast(Ladder, self._network("ladder"))
-        k, h, found, codes = len(eps) // len(x), ladder.begin(len(eps)), [], []
-        for rung, own, seen in zip(ladder.rungs, ladder.split(eps), ladder.rise(x), strict=True):
-            said = rung.look(h)
-            z, divergence = _drawn(rung, said, seen, own, k, closed)
+        network = cast(TopDownNetwork, self._network("network"))
+        k, h, found, codes = len(eps) // len(x), network.begin(len(eps)), [], []
+        for block, own, seen in zip(
+            network.blocks, network.split(eps), network.rise(x), strict=True
+        ):
+            said = block.look(h)
+            z, divergence = _drawn(block, said, seen, own, k, closed)
             mean, log_var = map(wide, said.prior)
             found.append(divergence.sum((2, 3)))
             codes.append(((z - mean) * (-log_var / 2).exp()).flatten(1))
-            h = rung(h, z, said.features)
-        return ladder.finish(h), torch.cat(found, 1), torch.cat(codes, 1)
+            h = block(h, z, said.features)
+        return network.finish(h), torch.cat(found, 1), torch.cat(codes, 1)
 
     def _prior(self, z: Tensor) -> Tensor:
         """The parameters of images of codes in units of the prior, (B, D)."""
-        with evaluating(self.averaged("ladder")) as ladder:
-            return ladder(z)
+        with evaluating(self.averaged("network")) as network:
+            return network(z)
 
     def _normal(self, noise: Noise) -> Tensor:
-        return noise.normal(self.ladder.latent_size)
+        return noise.normal(self.network.latent_size)
 
     # Capabilities
 
     def encode(self, x: Tensor) -> Tensor:
         """The codes where every posterior takes the mean of its Gaussian, (B, D)."""
         with evaluating(self):
-            still = x.new_zeros(len(x), self.ladder.latent_size)
+            still = x.new_zeros(len(x), self.network.latent_size)
             return self._posterior(x, still, closed=True)[2]
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -122,20 +121,20 @@ class ResNetVAE(LatentModel):
 
 
 def _drawn(
-    rung: Rung, said: Said, seen: Seen, eps: Tensor, k: int, closed: bool
+    block: StochasticBlock, said: Said, seen: Seen, eps: Tensor, k: int, closed: bool
 ) -> tuple[Tensor, Tensor]:
-    """Codes (B * k, maps, H, W) from a rung's posterior, and the divergence of each number."""
+    """Codes (B * k, maps, H, W) from a block's posterior, and the divergence of each number."""
     prior = Moments(*map(wide, said.prior))
     mean, log_var, context = (
         wide(below) + wide(above).repeat_interleave(k, 0)
         for below, above in zip(said.posterior, seen, strict=True)
     )
     z = mean + (log_var / 2).exp() * eps
-    if closed and rung.flow is None:
+    if closed and block.flow is None:
         return z, losses.gaussian_divergences(mean, log_var, *prior)
     log_q = -0.5 * (eps.square() + log_var)
-    if rung.flow is not None:
-        z, log_slopes = rung.flow(z, context)
+    if block.flow is not None:
+        z, log_slopes = block.flow(z, context)
         log_q = log_q - log_slopes
     # The constants of both densities cancel.
     log_p = -0.5 * ((z - prior.mean).square() * (-prior.log_var).exp() + prior.log_var)

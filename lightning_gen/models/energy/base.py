@@ -18,7 +18,7 @@ References:
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ class EnergyModel(FittedModel):
     """
 
     unnormalised_kind: Literal["exact", "bound"]
+    compilable = False  # its networks are called for energies, not as a whole
 
     def __init__(
         self,
@@ -156,3 +157,33 @@ class EnergyModel(FittedModel):
             logits = machine.logits(EVEN, draw(logits, noise))
         units = draw(logits, noise) if self.sample_pixels else logits.sigmoid()
         return 2 * units.view(-1, *self.shape) - 1
+
+
+class WholeMachine(EnergyModel):
+    """A machine without directed layers below, all of which is fitted at once.
+
+    Arguments:
+        network: The machine.
+        chains: How many chains, over all processes, go on from step to step.
+        kwargs: See `EnergyModel`.
+    """
+
+    def __init__(self, network: BoltzmannMachine, chains: int = 100, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+        self.chains = Chains(network, chains)
+        self.average("network")
+
+    @property
+    def machine(self) -> BoltzmannMachine:
+        return cast(BoltzmannMachine, self.averaged("network"))
+
+    @property
+    def memory(self) -> Chains:
+        return self.chains
+
+    def complete(
+        self, x: Tensor, known: Tensor, labels: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """Goes `sample_steps` steps in which what is `known` is never drawn."""
+        return self.fill(x, known, noise)

@@ -14,7 +14,7 @@ References:
     | http://proceedings.mlr.press/v5/salakhutdinov09a.html
 """
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,11 +22,10 @@ from torch import Tensor
 from ...nn.boltzmann import BoltzmannMachine, units_of
 from ...randomness import Noise
 from ..base import Batch, Terms
-from .base import EnergyModel
-from .gibbs import Chains
+from .base import WholeMachine
 
 
-class DBM(EnergyModel):
+class DBM(WholeMachine):
     """Deep Boltzmann machine, all layers of which are fitted together from the start.
 
     The paper first fits each layer on its own. A chain begins with states of every other layer, and
@@ -41,24 +40,13 @@ class DBM(EnergyModel):
     unnormalised_kind: Literal["exact", "bound"] = "bound"
 
     def __init__(self, network: BoltzmannMachine, chains: int = 100, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         if network.depth < 2:
             raise ValueError(
                 "the network of a DBM has two hidden layers or more, got one; use RBM for that"
             )
         if chains < 1:
             raise ValueError(f"a DBM needs chains that go on, got chains {chains}")
-        self.network = network
-        self.chains = Chains(network, chains)
-        self.average("network")
-
-    @property
-    def machine(self) -> BoltzmannMachine:
-        return cast(BoltzmannMachine, self.averaged("network"))
-
-    @property
-    def memory(self) -> Chains:
-        return self.chains
+        super().__init__(network, chains, **kwargs)
 
     def terms(self, batch: Batch) -> Terms:
         v = units_of(batch.images)
@@ -73,9 +61,3 @@ class DBM(EnergyModel):
         """The bound on the free energy, in nats, (B,)."""
         v = units_of(x)
         return self.machine.variational_free_energy(v, self.machine.mean_field(v))
-
-    def complete(
-        self, x: Tensor, known: Tensor, labels: Tensor | None = None, noise: Noise | None = None
-    ) -> Tensor:
-        """Goes `sample_steps` steps in which what is `known` is never drawn."""
-        return self.fill(x, known, noise)

@@ -11,18 +11,17 @@ References:
     | https://dl.acm.org/doi/10.1145/1390156.1390266
 """
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from torch import Tensor
 
 from ...nn.boltzmann import BoltzmannMachine, units_of
 from ...randomness import Noise
 from ..base import Batch, Terms
-from .base import EnergyModel
-from .gibbs import Chains
+from .base import WholeMachine
 
 
-class RBM(EnergyModel):
+class RBM(WholeMachine):
     """Restricted Boltzmann machine: one hidden layer, so free energies are exact.
 
     Arguments:
@@ -35,24 +34,13 @@ class RBM(EnergyModel):
     unnormalised_kind: Literal["exact", "bound"] = "exact"
 
     def __init__(self, network: BoltzmannMachine, chains: int = 100, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         if network.depth != 1:
             raise ValueError(
                 f"the network of an RBM has one hidden layer, got {network.depth}; use DBM for more"
             )
         if chains < 0:
             raise ValueError(f"chains must not be negative, got {chains}")
-        self.network = network
-        self.chains = Chains(network, chains)
-        self.average("network")
-
-    @property
-    def machine(self) -> BoltzmannMachine:
-        return cast(BoltzmannMachine, self.averaged("network"))
-
-    @property
-    def memory(self) -> Chains:
-        return self.chains
+        super().__init__(network, chains, **kwargs)
 
     def terms(self, batch: Batch) -> Terms:
         v = units_of(batch.images)
@@ -64,9 +52,3 @@ class RBM(EnergyModel):
     ) -> Tensor:
         """The free energy, in nats, (B,)."""
         return self.machine.free_energy(units_of(x))
-
-    def complete(
-        self, x: Tensor, known: Tensor, labels: Tensor | None = None, noise: Noise | None = None
-    ) -> Tensor:
-        """Goes `sample_steps` steps in which what is `known` is never drawn."""
-        return self.fill(x, known, noise)

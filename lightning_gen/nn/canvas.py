@@ -11,7 +11,7 @@ from .roles import Decoder
 Memory = tuple[Tensor, Tensor]  # of an LSTM, (B, hidden) each
 
 
-class Painting(NamedTuple):
+class CanvasState(NamedTuple):
     """How far images have come."""
 
     canvas: Tensor  # the parameters of each sub-pixel so far, (B, outputs, C, H, W)
@@ -19,25 +19,27 @@ class Painting(NamedTuple):
     decoder: Memory
 
 
-class Painter(Decoder):
+class CanvasNetwork(Decoder):
     """Paints images as codes tell it, and says which codes would make of a canvas a given image."""
 
     steps: int
     code_size: int  # of the code of one step; `latent_size` is that of all in a row
 
     @abstractmethod
-    def begin(self, count: int) -> Painting:
+    def begin(self, count: int) -> CanvasState:
         """As many empty canvases."""
 
     @abstractmethod
-    def look(self, x: Tensor, error: Tensor, painting: Painting) -> tuple[Tensor, Tensor, Painting]:
+    def look(
+        self, x: Tensor, error: Tensor, state: CanvasState
+    ) -> tuple[Tensor, Tensor, CanvasState]:
         """Means and log-variances (B, code_size) of the next code, and what it remembers.
 
         It is shown the images and what the canvas lacks of them, both (B, C, H, W).
         """
 
     @abstractmethod
-    def step(self, z: Tensor, painting: Painting) -> Painting:
+    def step(self, z: Tensor, state: CanvasState) -> CanvasState:
         """Goes one step on, as codes (B, code_size) tell it."""
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -47,8 +49,8 @@ class Painter(Decoder):
 
     def canvases(self, z: Tensor) -> list[Tensor]:
         """The canvas after each step, of codes of all steps (B, latent_size)."""
-        painting, canvases = self.begin(len(z)), []
+        state, canvases = self.begin(len(z)), []
         for code in z.unflatten(1, (self.steps, self.code_size)).unbind(1):
-            painting = self.step(code, painting)
-            canvases.append(painting.canvas)
+            state = self.step(code, state)
+            canvases.append(state.canvas)
         return canvases

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nn.conv_flows import ConvIAF
-from ..nn.ladder import Ladder, Moments, Rung, Said, Seen
 from ..nn.sizes import check_sizes
+from ..nn.top_down import Moments, Said, Seen, StochasticBlock, TopDownNetwork
 
 SHARE = 0.1  # of what a block adds to what passes by it
 
 
-class ResNetLadder(Ladder):
+class TopDownResNet(TopDownNetwork):
     """Blocks of two convolutions on the way up and, mirrored, on the way down.
 
     The authors normalise the weights of all layers, with scales that follow from the first batch;
@@ -64,14 +64,14 @@ class ResNetLadder(Ladder):
             height, across = (side // 2 ** (level + 1) for side in shape[1:])
             flow = ConvIAF(maps, width, width, flow_depth, flow_steps) if flow_steps else None
             self.downs.append(DownBlock((maps, height, across), width, half, flow))
-        self.latent_size = sum(prod(rung.code_shape) for rung in self.rungs)
+        self.latent_size = sum(prod(block.code_shape) for block in self.blocks)
         self.top = nn.Parameter(torch.zeros(width, 1, 1))
         self.top_size = [side // 2**levels for side in shape[1:]]
         self.last = nn.ConvTranspose2d(width, shape[0], 5, stride=2, padding=2, output_padding=1)
         self.log_scale = nn.Parameter(torch.tensor(log(2))) if outputs == 2 else None
 
     @property
-    def rungs(self) -> list[Rung]:
+    def blocks(self) -> list[StochasticBlock]:
         return list(self.downs)  # type: ignore[arg-type]
 
     def rise(self, x: Tensor) -> list[Seen]:
@@ -117,7 +117,7 @@ class UpBlock(nn.Module):
         return passing, Seen(mean, log_var, context)
 
 
-class DownBlock(Rung):
+class DownBlock(StochasticBlock):
     """A block on the way down.
 
     Arguments:
@@ -156,7 +156,7 @@ class DownBlock(Rung):
 
 
 def _check(shape: tuple[int, int, int], levels: int, flow_steps: int, outputs: int) -> None:
-    """Raises ValueError for numbers that no ladder has."""
+    """Raises ValueError for numbers that no network has."""
     if shape[1] % 2**levels or shape[2] % 2**levels:
         raise ValueError(
             f"{levels} levels need a height and width divisible by {2**levels}, got "

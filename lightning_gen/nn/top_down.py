@@ -20,7 +20,7 @@ class Moments(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a rung is told of images on the way up."""
+    """What a block is told of images on the way up."""
 
     mean: Tensor  # what the posterior's mean is, added to what is said on the way down
     log_var: Tensor  # and its log-variance, (B, maps, H, W) both
@@ -28,14 +28,14 @@ class Seen(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a rung says of its codes on the way down, from those above it."""
+    """What a block says of its codes on the way down, from those above it."""
 
     prior: Moments
     posterior: Seen  # before it is added to what is seen
-    features: Tensor  # what else it gives to the rung below
+    features: Tensor  # what else it gives to the block below
 
 
-class Rung(nn.Module, ABC):
+class StochasticBlock(nn.Module, ABC):
     """One step on the way down, with codes that are maps."""
 
     code_shape: tuple[int, int, int]  # (maps, H, W)
@@ -47,10 +47,10 @@ class Rung(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, h: Tensor, z: Tensor, features: Tensor) -> Tensor:
-        """What it gives to the rung below, once its codes are there."""
+        """What it gives to the block below, once its codes are there."""
 
 
-class Ladder(Decoder):
+class TopDownNetwork(Decoder):
     """A network with codes at many depths.
 
     As a decoder it takes codes in units of the prior: each number is how many standard deviations
@@ -59,33 +59,33 @@ class Ladder(Decoder):
 
     @property
     @abstractmethod
-    def rungs(self) -> list[Rung]:
-        """The rungs, from the top down."""
+    def blocks(self) -> list[StochasticBlock]:
+        """The blocks, from the top down."""
 
     @abstractmethod
     def rise(self, x: Tensor) -> list[Seen]:
-        """What each rung, from the top down, is told of images (B, C, H, W)."""
+        """What each block, from the top down, is told of images (B, C, H, W)."""
 
     @abstractmethod
     def begin(self, count: int) -> Tensor:
-        """What comes to the topmost rung, of as many images."""
+        """What comes to the topmost block, of as many images."""
 
     @abstractmethod
     def finish(self, h: Tensor) -> Tensor:
-        """Parameters (B, outputs, C, H, W), of what comes from the lowest rung."""
+        """Parameters (B, outputs, C, H, W), of what comes from the lowest block."""
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps codes (B, latent_size), in units of the prior, to parameters (B, outputs, C, H, W)."""
         refuse_labels(labels)
         h = self.begin(len(z))
-        for rung, own in zip(self.rungs, self.split(z), strict=True):
-            said = rung.look(h)
+        for block, own in zip(self.blocks, self.split(z), strict=True):
+            said = block.look(h)
             mean, log_var = map(wide, said.prior)
-            h = rung(h, mean + (log_var / 2).exp() * own, said.features)
+            h = block(h, mean + (log_var / 2).exp() * own, said.features)
         return self.finish(h)
 
     def split(self, z: Tensor) -> list[Tensor]:
-        """Each rung's own of numbers for all codes (B, latent_size), as maps."""
-        shapes = [rung.code_shape for rung in self.rungs]
+        """Each block's own of numbers for all codes (B, latent_size), as maps."""
+        shapes = [block.code_shape for block in self.blocks]
         parts = z.split([prod(shape) for shape in shapes], 1)
         return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
