@@ -123,7 +123,7 @@ def small(config: Any, key: str = "", widest: int = 8) -> Any:
     if isinstance(config, list):
         return [small(value, key, widest) for value in config]
     most = dict.fromkeys(("width", "widths", "head", "hidden"), widest)
-    most |= {"labelled": 20, "depth": 3, "count": 2, "level_images": 16}
+    most |= {"labelled": 20, "depth": 3, "count": 2, "level_images": 16, "lower_images": 16}
     return min(config, most[key]) if config and key in most else config
 
 

@@ -1,6 +1,7 @@
 """What semi-supervised models know of classes: a few images of each, and of others all classes."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import torch
@@ -39,8 +40,10 @@ def some_of(examples: Pairs | None, noise: Noise, augment: Augment | None = None
     return images if augment is None else augment(images, noise.spawn("augment labelled")), labels
 
 
-def check_classes(encoder: Encoder, decoder: Decoder, classifier: Encoder, labelled: int) -> None:
-    """Raises ValueError for networks of unlike classes, and for fewer labelled images than classes."""
+def check_classes(
+    encoder: Encoder, decoder: Decoder, classifier: Encoder, labelled: int, alpha: float
+) -> None:
+    """Raises ValueError for networks of unlike classes, and for labels that are too few or weigh less than 0."""
     classes = classifier.latent_size
     if encoder.num_classes != classes or decoder.num_classes != classes:
         raise ValueError(
@@ -54,6 +57,8 @@ def check_classes(encoder: Encoder, decoder: Decoder, classifier: Encoder, label
         )
     if labelled < classes:
         raise ValueError(f"labelled must be at least the {classes} classes, got {labelled}")
+    if not 0 <= alpha < inf:
+        raise ValueError(f"alpha must not be negative, got {alpha}")
 
 
 def in_every_class(x: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:

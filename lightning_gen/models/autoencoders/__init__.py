@@ -8,4 +8,5 @@ from .layered import LayeredCVAE as LayeredCVAE
 from .pixel_vae import PixelVAE as PixelVAE
 from .resnet_vae import ResNetVAE as ResNetVAE
 from .semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
+from .stacked_semi_supervised import StackedSemiSupervisedVAE as StackedSemiSupervisedVAE
 from .vae import VAE as VAE

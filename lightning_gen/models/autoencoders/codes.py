@@ -1,6 +1,8 @@
 """What codes cost that were drawn for images: by the decoder, and by a layer of codes above."""
 
+from collections.abc import Callable
 from itertools import repeat
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +10,51 @@ from torch import Tensor, nn
 from ... import losses
 from ...nn.precision import wide
 from ...nn.roles import UpperCodes
-from ..distributions import Distribution
-from .latent import drawn, of
+from ...randomness import Noise
+from ..distributions import Distribution, Gaussian
+from .latent import Bound, drawn, of
 
 # Codes at a time where no gradients are asked for. More leave the processor's cache, and their memory
 # is taken anew for each piece; an accelerator waits for its calls if there are fewer.
 CODES, CODES_OF_ACCELERATORS = 512, 16384
+
+
+class GaussianCodes(Gaussian):
+    """The density of codes as they are, by means and log-variances."""
+
+    dequantisation = "none"
+
+    def targets(self, x: Tensor, noise: Noise) -> Tensor:
+        return x
+
+    def nll(self, parameters: Tensor, targets: Tensor) -> Tensor:
+        return losses.gaussian_nll(*self._split(parameters), targets)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters[:, 0]
+
+    def sample(self, parameters: Tensor, noise: Noise) -> Tensor:
+        mean, log_var = self._split(parameters)
+        return drawn(mean, log_var, noise.normal(*mean.shape[1:]).to(mean))[0]
+
+
+class DrawnCodes(NamedTuple):
+    """Codes of images that a VAE drew, and what they cost."""
+
+    codes: Tensor  # (B, D, 1, 1), as those for whom they are images take them
+    reconstruction: Tensor  # -ln p(x|z), (B,)
+    log_q: Tensor  # ln q(z|x), (B,)
+    divergence: Tensor  # KL(q(z|x) || N(0, 1)), (B,)
+
+    def under(self, upper: Bound) -> Bound:
+        """The bound of the images, by that of their codes as another model has it."""
+        codes = (self.log_q + upper.reconstruction)[:, None]
+        return Bound(self.reconstruction, torch.cat([codes, upper.divergence], 1))
+
+
+def rows(normal: Callable[[Noise], Tensor], noise: Noise, k: int) -> Tensor:
+    """k rows of numbers for each image, (B * k, ...), drawn one after the other; see `draws`."""
+    return torch.stack([normal(noise) for _ in range(k)], 1).flatten(0, 1)
 
 
 def reconstructions(

@@ -21,8 +21,9 @@ from ...nn.precision import wide
 from ...randomness import Noise
 from ..base import evaluating
 from ..distributions import Distribution
+from .codes import rows
 from .fit import check_outputs
-from .latent import Bound, LatentModel, rows
+from .latent import Bound, LatentModel
 
 
 class Path(NamedTuple):

@@ -2,6 +2,7 @@
 
 from math import inf
 
+from ...nn.code_prior import CodePrior
 from ...nn.roles import Decoder, Encoder, PosteriorFlow, UpperCodes
 from ..distributions import Distribution
 
@@ -53,6 +54,31 @@ def check_codes(
             f"the encoder's context_size is {encoder.context_size} but there is no flow to read it; "
             "leave it at 0, or give the model a flow"
         )
+
+
+def check_stack(lower_decoder: Decoder, decoder: Decoder, lower_images: int) -> None:
+    """Raises ValueError where a decoder is not of the codes of another, which is to be fitted first."""
+    if tuple(decoder.shape) != (lower_decoder.latent_size, 1, 1):
+        raise ValueError(
+            f"the upper networks are of codes of {lower_decoder.latent_size} numbers, so their "
+            f"shape must be {(lower_decoder.latent_size, 1, 1)}, got {tuple(decoder.shape)}"
+        )
+    if lower_images < 1:
+        raise ValueError(f"lower_images must be at least 1, got {lower_images}")
+
+
+def check_upper(upper_encoder: Encoder, code_prior: CodePrior, encoder: Encoder) -> None:
+    """Raises ValueError where an upper layer of codes does not fit the one below."""
+    sizes = {
+        "upper_encoder's latent_size": (upper_encoder.latent_size, code_prior.latent_size),
+        "code_prior's below_size": (code_prior.below_size, encoder.latent_size),
+        "upper_encoder's shape": (tuple(upper_encoder.shape), tuple(encoder.shape)),
+        "upper_encoder's num_classes": (upper_encoder.num_classes, None),
+        "encoder's num_classes": (encoder.num_classes, None),
+    }
+    for name, (size, needed) in sizes.items():
+        if size != needed:
+            raise ValueError(f"the {name} is {size} but the other networks need {needed}")
 
 
 def _same(what: str, size: object, whose: str, other: object) -> None:

@@ -24,8 +24,9 @@ from ...randomness import Noise
 from ..base import evaluating
 from ..heads import PixelHead
 from .causal_pixels import CausalPixels
-from .fit import check_networks
-from .latent import Bound, LatentModel, drawn, rows
+from .codes import rows
+from .fit import check_networks, check_upper
+from .latent import Bound, LatentModel, drawn
 
 Moments = tuple[Tensor, Tensor]  # means and log-variances of codes, (B, D) each
 
@@ -62,7 +63,7 @@ class HierarchicalPixelVAE(LatentModel):
         likelihood = CausalPixels(self, network, decoder.shape, head)
         super().__init__(likelihood, sample_pixels=True, **kwargs)
         check_networks(encoder, decoder, likelihood)
-        _check_upper(upper_encoder, code_prior, encoder)
+        check_upper(upper_encoder, code_prior, encoder)
         self.encoder, self.upper_encoder, self.code_prior = encoder, upper_encoder, code_prior
         self.decoder, self.network = decoder, network
         self.average("encoder", "upper_encoder", "code_prior", "decoder", "network")
@@ -149,16 +150,3 @@ class HierarchicalPixelVAE(LatentModel):
             evaluating(self.averaged("decoder")) as decoder,
         ):
             return decoder(prior.draw(above, eps))
-
-
-def _check_upper(upper_encoder: Encoder, code_prior: CodePrior, encoder: Encoder) -> None:
-    sizes = {
-        "upper_encoder's latent_size": (upper_encoder.latent_size, code_prior.latent_size),
-        "code_prior's below_size": (code_prior.below_size, encoder.latent_size),
-        "upper_encoder's shape": (tuple(upper_encoder.shape), tuple(encoder.shape)),
-        "upper_encoder's num_classes": (upper_encoder.num_classes, None),
-        "encoder's num_classes": (encoder.num_classes, None),
-    }
-    for name, (size, needed) in sizes.items():
-        if size != needed:
-            raise ValueError(f"the {name} is {size} but the other networks need {needed}")

@@ -13,7 +13,6 @@ References:
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
 from math import inf, log, pi
 from typing import Any, Literal, NamedTuple
 
@@ -172,11 +171,6 @@ def drawn(mean: Tensor, log_var: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
     """Draws from a Gaussian, of standard normal ones, with the log-density of each number."""
     log_q = -0.5 * (eps.square() + log_var + log(2 * pi))
     return mean + (log_var / 2).exp() * eps, log_q
-
-
-def rows(normal: Callable[[Noise], Tensor], noise: Noise, k: int) -> Tensor:
-    """k rows of numbers for each image, (B * k, ...), drawn one after the other; see `draws`."""
-    return torch.stack([normal(noise) for _ in range(k)], 1).flatten(0, 1)
 
 
 def of(network: nn.Module, x: Tensor, labels: Tensor | None) -> Any:

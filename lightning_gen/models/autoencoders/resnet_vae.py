@@ -23,8 +23,9 @@ from ...nn.top_down import Moments, Said, Seen, StochasticBlock, TopDownNetwork
 from ...randomness import Noise
 from ..base import evaluating
 from ..distributions import DiscretizedLogistic, Distribution
+from .codes import rows
 from .fit import check_outputs
-from .latent import Bound, LatentModel, rows
+from .latent import Bound, LatentModel
 
 
 class ResNetVAE(LatentModel):

@@ -17,7 +17,7 @@ References:
     | https://arxiv.org/abs/1406.5298
 """
 
-from math import inf, log
+from math import log
 from typing import Any
 
 import torch
@@ -66,9 +66,7 @@ class SemiSupervisedVAE(VAE):
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder, decoder, likelihood, **kwargs)
-        check_classes(encoder, decoder, classifier, labelled)
-        if not 0 <= alpha < inf:
-            raise ValueError(f"alpha must not be negative, got {alpha}")
+        check_classes(encoder, decoder, classifier, labelled, alpha)
         if self.free_bits:
             raise ValueError("free_bits would count the divergence of classes; leave them out")
         self.classifier, self.labelled, self.alpha = classifier, labelled, alpha
@@ -97,7 +95,7 @@ class SemiSupervisedVAE(VAE):
     def terms(self, batch: Batch) -> Terms:
         images, labels = self.examples(batch)
         known = self.joint(images, labels, batch.noise.spawn("labelled codes"))
-        unknown = self.bound(batch.images, None, batch.noise)
+        unknown = self.marginal(batch.images, batch.noise)
         mistaken = losses.categorical_costs(self.classifier(images).mean, labels).mean()
         both = (self.share * a + (1 - self.share) * b for a, b in zip(known, unknown, strict=True))
         reconstruction, divergence = (part.mean(0) for part in both)
@@ -114,8 +112,10 @@ class SemiSupervisedVAE(VAE):
 
     def bound(self, x: Tensor, labels: Tensor | None, noise: Noise) -> Bound:
         """Of p(x|y) where labels are given, else of p(x); the classes are its last group."""
-        if labels is not None:
-            return super().bound(x, labels, noise)
+        return self.marginal(x, noise) if labels is None else super().bound(x, labels, noise)
+
+    def marginal(self, x: Tensor, noise: Noise) -> Bound:
+        """U(x), of images whose classes nobody knows."""
         many, classes, rows = in_every_class(x, self.num_classes)
         every = super().bound(many, classes, Rows(noise, rows))
         return over_classes(every, self._network("classifier")(x).mean.log_softmax(1))
@@ -148,10 +148,14 @@ class SemiSupervisedVAE(VAE):
             return super().encode(x, labels)
         many, classes, _ = in_every_class(x, self.num_classes)
         codes = super().encode(many, classes).unflatten(0, (-1, self.num_classes))
-        return (self.classify(x).exp()[..., None] * codes).sum(1)
+        return (self.log_q(x).exp()[..., None] * codes).sum(1)
 
     def classify(self, x: Tensor) -> Tensor:
         """Log-probabilities (B, K) of images (B, C, H, W)."""
+        return self.log_q(x)
+
+    def log_q(self, x: Tensor) -> Tensor:
+        """ln q(y|x), (B, K)."""
         with evaluating(self.averaged("classifier")) as network:
             return network(x).mean.log_softmax(1)
 
