@@ -17,6 +17,7 @@ from .explain_training import ExplainTraining
 from .fid import FID
 from .importance import ImportanceBound
 from .interpolation import Interpolation
+from .latent_space import LatentSpace
 from .likelihood_map import LikelihoodMap
 from .mode_coverage import ModeCoverage
 from .nan_guard import NaNGuard
@@ -48,6 +49,7 @@ __all__ = [
     "Interpolation",
     "LabelAccuracy",
     "LastCheckpoint",
+    "LatentSpace",
     "LikelihoodMap",
     "ModeCoverage",
     "NaNGuard",

@@ -165,11 +165,14 @@ def depended_on(
 
 
 def shuffled(count: int, steps: int, generator: torch.Generator) -> Iterable[Tensor]:
-    """Positions for so many steps: each pass takes all images in a new order."""
+    """Positions for so many steps: each pass takes all images in a new order.
+
+    A batch at the end of a pass is filled up from the next one.
+    """
     batch, left = min(BATCH, count), torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
         if len(left) < batch:
-            left = torch.randperm(count, generator=generator)
+            left = torch.cat([left, torch.randperm(count, generator=generator)])
         yield left[:batch]
         left = left[batch:]
 

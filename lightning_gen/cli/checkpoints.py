@@ -1,5 +1,7 @@
 """Reading checkpoints: data only, never code."""
 
+import lightning_gen._torchvision  # isort: skip  # noqa: F401  # before pytorch_lightning
+
 import traceback
 from collections.abc import Mapping
 from pathlib import Path

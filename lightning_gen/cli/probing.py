@@ -216,7 +216,23 @@ def finish(case: Probing, rows: dict[tuple[int, str, str], list[float]], subsets
             score = {"value": mean, "standard_error": error, "protocol": protocol}
             scores[key] = {**score, "split": "test", "images_seen": seen}
     if (case.folder / "config.yaml").exists():  # else a checkpoint without its run
-        content = {"checkpoint": case.checkpoint.name, "subsets": subsets, "rows": table}
-        write_text(case.folder / "probe.json", json.dumps(content, indent=2) + "\n")
+        path, seen = case.folder / "probe.json", getattr(case.model, "images_seen", 0)
+        rest = [row for row in noted(path, case.checkpoint.name, seen) if not is_in(row, table)]
+        content = {"checkpoint": case.checkpoint.name, "images_seen": seen, "rows": rest + table}
+        write_text(path, json.dumps(content, indent=2) + "\n")
         record(Trainer(default_root_dir=case.folder, logger=False, accelerator="cpu"), scores)
-        print(f"table        {case.folder / 'probe.json'}")
+        print(f"table        {path}")
+
+
+def noted(path: Path, checkpoint: str, images_seen: int) -> list[dict[str, Any]]:
+    """The rows that earlier calls left of the same weights."""
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    same = (content.get("checkpoint"), content.get("images_seen")) == (checkpoint, images_seen)
+    return content["rows"] if same else []
+
+
+def is_in(row: dict[str, Any], table: list[dict[str, Any]]) -> bool:
+    """Whether an accuracy of the same protocol is in a table."""
+    return any(row["protocol"] == other["protocol"] for other in table)

@@ -130,10 +130,12 @@ class GenerativeModel(LightningModule, ABC):
     def average(self, *names: str) -> None:
         """Keeps averages of the networks with these names, if the model averages at all.
 
-        To be called at the end of a constructor.
+        To be called at the end of a constructor. Names of networks that it does not have are no error.
         """
         if self.ema_half_life is not None:
-            self.averages.update({name: Average(getattr(self, name)) for name in names})
+            networks = {name: getattr(self, name) for name in names}
+            kept = {name: Average(part) for name, part in networks.items() if part is not None}
+            self.averages.update(kept)
 
     def averaged(self, name: str) -> nn.Module:
         """The average of a network, or the network itself where none is kept or none made yet."""

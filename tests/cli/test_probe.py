@@ -61,6 +61,9 @@ def test_codes_pixels_and_components_are_probed(checkpoint, capsys, monkeypatch)
     again = json.loads((folder / "probe.json").read_text())
     assert main(["probe", f"--checkpoint={checkpoint}", *options]) == 0
     assert json.loads((folder / "probe.json").read_text()) == again  # nothing is left to chance
+    assert main(["probe", f"--checkpoint={checkpoint}", "--labels=30", "--subsets=2"]) == 0
+    rows = json.loads((folder / "probe.json").read_text())["rows"]  # beside what was there
+    assert [row["labels"] for row in rows] == [row["labels"] for row in table] + [30] * 3
 
 
 @pytest.mark.slow

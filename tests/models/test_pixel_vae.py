@@ -388,6 +388,16 @@ def test_networks_that_do_not_fit_are_refused():
             parts.encoder, MLPEncoder((1, 4, 4), 3), parts.code_prior, parts.decoder, parts.network
         )
     with pytest.raises(
+        ValueError, match="upper_encoder's context_size is 5 but the other networks"
+    ):
+        HierarchicalPixelVAE(
+            parts.encoder,
+            MLPEncoder((1, 4, 4), D, context_size=5),
+            parts.code_prior,
+            parts.decoder,
+            parts.network,
+        )
+    with pytest.raises(
         ValueError, match="code_prior's below_size is 4 but the other networks need 8"
     ):
         HierarchicalPixelVAE(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import repeat
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,17 @@ class DrawnCodes(NamedTuple):
         return Bound(self.reconstruction, torch.cat([codes, upper.divergence], 1))
 
 
+def drawn_codes(
+    encoder: nn.Module, decoder: nn.Module, likelihood: Distribution, x: Tensor, noise: Noise
+) -> DrawnCodes:
+    """What a VAE of these networks draws for images (B, C, H, W)."""
+    mean, log_var = map(wide, encoder(x)[:2])
+    z, log_q = drawn(mean, log_var, noise.normal(mean.shape[1]).to(mean))
+    costs = likelihood.nll(decoder(z), likelihood.targets(x, noise))
+    divergence = losses.gaussian_divergences(mean, log_var).sum(1)
+    return DrawnCodes(z[..., None, None], costs, log_q.sum(1), divergence)
+
+
 def rows(normal: Callable[[Noise], Tensor], noise: Noise, k: int) -> Tensor:
     """k rows of numbers for each image, (B * k, ...), drawn one after the other; see `draws`."""
     return torch.stack([normal(noise) for _ in range(k)], 1).flatten(0, 1)
@@ -74,6 +85,14 @@ def reconstructions(
         parameters = of(decoder, codes.flatten(0, 1), y).unflatten(0, (-1, k))
         found.append(likelihood.nll_of_draws(parameters, x))
     return torch.cat(found)
+
+
+def prior(upper: nn.Module | None, z: Tensor, *above: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """ln p(z) of codes (B, k, D), or ln p(z|z2) with the divergence of z2, which `above` draws."""
+    if upper is None:
+        return -losses.gaussian_costs(z.new_zeros(()), z.new_zeros(()), z), []
+    log_p, divergence = by_upper(cast(UpperCodes, upper), z, *above)
+    return log_p, [divergence]
 
 
 def by_upper(upper: UpperCodes, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,6 +75,8 @@ def check_upper(upper_encoder: Encoder, code_prior: CodePrior, encoder: Encoder)
         "upper_encoder's shape": (tuple(upper_encoder.shape), tuple(encoder.shape)),
         "upper_encoder's num_classes": (upper_encoder.num_classes, None),
         "encoder's num_classes": (encoder.num_classes, None),
+        "upper_encoder's context_size": (upper_encoder.context_size, 0),
+        "encoder's context_size": (encoder.context_size, 0),
     }
     for name, (size, needed) in sizes.items():
         if size != needed:

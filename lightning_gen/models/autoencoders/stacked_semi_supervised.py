@@ -17,15 +17,14 @@ import torch
 from torch import Tensor
 
 from ... import losses
-from ...nn.precision import wide
 from ...nn.roles import Decoder, Encoder
 from ...randomness import Noise
 from ..base import Batch, Terms, evaluating
 from ..distributions import Bernoulli, Distribution
 from ..labelled import Pairs
-from .codes import DrawnCodes, GaussianCodes, reconstructions
+from .codes import DrawnCodes, GaussianCodes, drawn_codes, reconstructions
 from .fit import check_networks, check_stack
-from .latent import Bound, drawn
+from .latent import Bound
 from .semi_supervised import SemiSupervisedVAE
 
 CODES = GaussianCodes()
@@ -109,18 +108,16 @@ class StackedSemiSupervisedVAE(SemiSupervisedVAE):
         return lower.under(Bound(costs[:, 0], divergence[:, 0]))
 
     def _lower(self, x: Tensor, noise: Noise) -> DrawnCodes:
-        mean, log_var = map(wide, self._network("lower_encoder")(x)[:2])
-        z, log_q = drawn(mean, log_var, noise.normal(mean.shape[1]).to(mean))
-        parameters = self._network("lower_decoder")(z)
-        costs = self.likelihood.nll(parameters, self.likelihood.targets(x, noise))
-        divergence = losses.gaussian_divergences(mean, log_var).sum(1)
-        return DrawnCodes(z[..., None, None], costs, log_q.sum(1), divergence)
+        networks = self._network("lower_encoder"), self._network("lower_decoder")
+        return drawn_codes(*networks, self.likelihood, x, noise)
 
     def _reconstruction(self, x: Tensor, z: Tensor, labels: Tensor | None, noise: Noise) -> Tensor:
         """-ln p(z1|y, z2), (B, k), of the codes of M1 in the place of images."""
         return reconstructions(self._network("decoder"), CODES, x, z, labels)
 
     # Capabilities
+
+    draw_codes = None  # type: ignore[assignment]  # those of M1 would have to be drawn first
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return super().encode(self._means(x), labels)
@@ -138,8 +135,9 @@ class StackedSemiSupervisedVAE(SemiSupervisedVAE):
         noise = self.noise_for(n, noise)
         labels = self.labels_for(n, labels, noise)
         if self.is_stacked:
-            numbers = self._decoded(self.latent(n, noise), labels)
-            z = CODES.sample(numbers, noise.spawn("lower codes"))
+            z = CODES.sample(
+                self._decoded(self.latent(n, noise), labels), noise.spawn("lower codes")
+            )
         else:
             z = noise.normal(*self.decoder.shape).type(self.precision)
         return self.pictures(self._image(z), noise)

@@ -26,7 +26,7 @@ from ...nn.roles import Decoder, Encoder, Posterior, PosteriorFlow, UpperCodes
 from ...randomness import Noise
 from ..base import evaluating
 from ..distributions import Distribution
-from .codes import by_upper, reconstructions
+from .codes import prior, reconstructions
 from .fit import check_codes, check_networks
 from .latent import Bound, LatentModel, drawn, of
 
@@ -61,8 +61,7 @@ class VAE(LatentModel):
         check_networks(encoder, decoder, self.likelihood)
         check_codes(encoder, flow, upper, self.free_bits)
         self.encoder, self.decoder, self.flow, self.upper = encoder, decoder, flow, upper
-        more = [name for name in ("flow", "upper") if getattr(self, name) is not None]
-        self.average("encoder", "decoder", *more)
+        self.average("encoder", "decoder", "flow", "upper")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -97,7 +96,7 @@ class VAE(LatentModel):
         if self.flow is not None:
             z, log_det = self._network("flow")(z, context)
             log_q = (log_q.sum(2) - log_det)[..., None]
-        log_p, more = self._prior(z, *above)
+        log_p, more = prior(None if self.upper is None else self._network("upper"), z, *above)
         log_p = log_p if self.flow is None else log_p.sum(2, keepdim=True)
         divergence = torch.cat([log_q - log_p, *more], 2)
         return Bound(self._reconstruction(x, z, labels, noise), divergence)
@@ -105,13 +104,6 @@ class VAE(LatentModel):
     def _recognised(self, x: Tensor, labels: Tensor | None) -> Posterior:
         mean, log_var, context = of(self._network("encoder"), x, labels)
         return Posterior(wide(mean), wide(log_var), context)
-
-    def _prior(self, z: Tensor, *above: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """ln p(z), or ln p(z|z2) with the divergence of z2, each (B, k, D)."""
-        if not above:
-            return -losses.gaussian_costs(z.new_zeros(()), z.new_zeros(()), z), []
-        log_p, divergence = by_upper(cast(UpperCodes, self._network("upper")), z, *above)
-        return log_p, [divergence]
 
     def _reconstruction(self, x: Tensor, z: Tensor, labels: Tensor | None, noise: Noise) -> Tensor:
         """-ln p(x|z), (B, k), of images and their codes (B, k, D)."""
@@ -122,12 +114,22 @@ class VAE(LatentModel):
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The posterior mean, (B, D); with a flow, where it takes the mean of what it is given."""
+        return self._codes(x, labels, None)
+
+    @torch.no_grad()
+    def draw_codes(self, x: Tensor, labels: Tensor | None, noise: Noise) -> Tensor:
+        """Draws a code from the posterior of each image, (B, D)."""
+        return self._codes(x, labels, noise)
+
+    def _codes(self, x: Tensor, labels: Tensor | None, noise: Noise | None) -> Tensor:
         with evaluating(self.averaged("encoder")) as encoder:
-            mean, _, context = of(encoder, x, labels)
+            z, log_var, context = of(encoder, x, labels)
+        if noise is not None:
+            z = drawn(z, log_var, noise.normal(z.shape[1]).to(z))[0]
         if self.flow is None:
-            return mean
+            return z
         with evaluating(self.averaged("flow")) as flow:
-            return flow(mean[:, None], context)[0][:, 0]
+            return flow(z[:, None], context)[0][:, 0]
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mean image of each code."""

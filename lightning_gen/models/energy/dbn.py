@@ -107,5 +107,12 @@ class DBN(EnergyModel):
             states = hidden
         return cost + self.machine.free_energy(states)
 
+    def encode(self, x: Tensor) -> Tensor:
+        """The probabilities of the last hidden units that were fitted to anything, (B, D)."""
+        states = units_of(x)
+        for machine in (*self.directed, self.machine):
+            states = machine.logits(ODD, states).sigmoid()
+        return states
+
     def _machines(self) -> Sequence[BoltzmannMachine]:
         return cast(BeliefNetwork, self.averaged("network")).levels
