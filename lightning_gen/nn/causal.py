@@ -49,7 +49,7 @@ class RowCausalConv2d(nn.Conv2d):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (self.reach, 0, 0, 0))
+        x = F.pad(x, (self.reach, 0, 0, 0)) if self.reach else x  # which would be a copy
         return F.conv2d(x, self.weight * self.mask, self.bias)
 
     def steps(self, x: Tensor) -> "RowSteps":
