@@ -1,4 +1,4 @@
-"""Codes of two numbers as points of a plane, with the prior's circles."""
+"""Codes of two numbers as points of a plane, on draws from their prior."""
 
 import colorsys
 
@@ -8,35 +8,39 @@ from torch import Tensor
 
 from .curves import INK, PALE, PAPER, SHARPER
 
-FAR = 4.0  # standard deviations of the prior, from the middle to the nearest border
+ROOM = 1.05  # from the middle to the nearest border, in the largest distance of a draw of the prior
 
 
-def scatter_classes(points: Tensor, classes: Tensor | None, height: int, width: int) -> np.ndarray:
-    """Points (N, 2) as levels (height, width, 3), around the circles of a standard normal prior.
+def scatter_classes(
+    points: Tensor, classes: Tensor | None, prior: Tensor, height: int, width: int
+) -> np.ndarray:
+    """Points (N, 2) as levels (height, width, 3), on pale ones that are draws from the prior.
 
     Arguments:
         points: Those that are farther than the borders are drawn at these.
         classes: Whose colours the points have, (N,); without any they have one.
+        prior: Draws, (M, 2), of which the farthest are near the nearest borders.
         height: Pixels.
         width: Pixels.
     """
     paper = Image.new("RGB", (width * SHARPER, height * SHARPER), PAPER)
     draw, font = ImageDraw.Draw(paper), ImageFont.load_default(11 * SHARPER)
-    scale = height * SHARPER / 2 / FAR
-    middle = width * SHARPER / 2, height * SHARPER / 2
+    middle = (prior.amin(0) + prior.amax(0)) / 2
+    reach = max(ROOM * (prior - middle).abs().max().item(), 1e-6)
+    scale, radius = height * SHARPER / 2 / reach, 1.8 * SHARPER
 
-    def circle(x: float, y: float, radius: float, **kwargs: object) -> None:
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), **kwargs)  # type: ignore[arg-type]
+    def dots(places: Tensor, colours: list[tuple[int, int, int]]) -> None:
+        across, down = ((places - middle) * scale).unbind(1)
+        right, bottom = width * SHARPER / 2, height * SHARPER / 2
+        xs = (right + across.clamp(radius - right, right - radius)).tolist()
+        ys = (bottom - down.clamp(radius - bottom, bottom - radius)).tolist()
+        for x, y, colour in zip(xs, ys, colours, strict=True):
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
-    for deviations in (1, 2, 3):
-        circle(*middle, deviations * scale, outline=PALE, width=2 * SHARPER)
+    dots(prior, [PALE] * len(prior))
     names = [] if classes is None else sorted(set(classes.tolist()))
     shades = {name: shade(k, len(names)) for k, name in enumerate(names)}
-    across, down = (m / scale - 1.5 * SHARPER / scale for m in middle)
-    for at, (x, y) in enumerate(points.tolist()):
-        x, y = min(max(x, -across), across), min(max(y, -down), down)
-        colour = INK if classes is None else shades[classes[at].item()]
-        circle(middle[0] + x * scale, middle[1] - y * scale, 1.5 * SHARPER, fill=colour)
+    dots(points, [INK] * len(points) if classes is None else [shades[c] for c in classes.tolist()])
     for k, name in enumerate(names):
         corner = (12 * SHARPER, (12 + 16 * k) * SHARPER)
         draw.text(corner, str(name), shades[name], font, anchor="lt")

@@ -67,6 +67,17 @@ class Probing:
                 f"{tuple(self.data.shape)}; name data that agree"
             )
 
+    @property
+    def table(self) -> Path:
+        """Where accuracies are kept."""
+        return self.folder / "probe.json"
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Which weights are probed."""
+        seen = getattr(self.model, "images_seen", 0)
+        return {"checkpoint": self.checkpoint.name, "images_seen": seen}
+
     @staticmethod
     def placed(model: LightningModule) -> LightningModule:
         """A model on the accelerator, if there is one."""
@@ -82,7 +93,9 @@ class Probing:
         parser.add_subclass_arguments(LightningModule, "model", fail_untyped=False)
         with classes_of_the_platform(), torch.random.fork_rng():
             torch.manual_seed(seed_of("scratch", seed))
-            return self.placed(parser.instantiate(parser.parse_object({"model": named})).model)
+            model = parser.instantiate(parser.parse_object({"model": named})).model
+        model.images_seen = cast(GenerativeModel, self.model).images_seen  # so the same networks
+        return self.placed(model)
 
     def subset(self, count: int, seed: int) -> Labelled:
         """Labelled training images, as the model takes them."""
@@ -164,14 +177,15 @@ def probe(
     quieten()
     if not all(each.isdigit() for each in labels):
         raise ValueError(f"labels must be numbers, such as 100,1000; got {','.join(labels)}")
-    counts = [int(each) for each in labels]
+    counts, modes = [int(each) for each in dict.fromkeys(labels)], list(dict.fromkeys(modes))
     for mode in modes:
         if mode not in MODES:
             raise ValueError(f"there is no mode {mode}; {nearest(mode, list(MODES))}")
     if subsets < 1:
         raise ValueError(f"subsets must be at least 1, got {subsets}")
     case = Probing(checkpoint, data, root)
-    for count in counts:  # before what may take minutes
+    earlier = noted(case)  # before what may take minutes
+    for count in counts:
         tools.balanced_subset(case.train.labels, count, 0)
     spaces = case.spaces() if "probe" in modes else {}
     rows: dict[tuple[int, str, str], list[float]] = {}
@@ -184,7 +198,7 @@ def probe(
             rows.setdefault((count, "probe", on), []).append(found)
         for mode in [mode for mode in modes if mode != "probe"]:
             rows.setdefault((count, mode, "weights"), []).append(tuned(case, mode, train, seed))
-    finish(case, rows, subsets)
+    finish(case, rows, subsets, earlier)
 
 
 def tuned(case: Probing, mode: str, train: Labelled, seed: int) -> float:
@@ -196,8 +210,13 @@ def tuned(case: Probing, mode: str, train: Labelled, seed: int) -> float:
     return tools.accuracy(found.classify, case.batches(case.test))
 
 
-def finish(case: Probing, rows: dict[tuple[int, str, str], list[float]], subsets: int) -> None:
-    """Prints accuracies, and keeps them with the run if there is one."""
+def finish(
+    case: Probing,
+    rows: dict[tuple[int, str, str], list[float]],
+    subsets: int,
+    earlier: list[dict[str, Any]],
+) -> None:
+    """Prints accuracies, and keeps them with the run if there is one, beside those of earlier calls."""
     table, scores = [], {}
     print(f"{'labels':>6}  {'mode':9} {'on':10} accuracy over {subsets} subsets")
     for (count, mode, on), values in rows.items():
@@ -216,23 +235,26 @@ def finish(case: Probing, rows: dict[tuple[int, str, str], list[float]], subsets
             score = {"value": mean, "standard_error": error, "protocol": protocol}
             scores[key] = {**score, "split": "test", "images_seen": seen}
     if (case.folder / "config.yaml").exists():  # else a checkpoint without its run
-        path, seen = case.folder / "probe.json", getattr(case.model, "images_seen", 0)
-        rest = [row for row in noted(path, case.checkpoint.name, seen) if not is_in(row, table)]
-        content = {"checkpoint": case.checkpoint.name, "images_seen": seen, "rows": rest + table}
-        write_text(path, json.dumps(content, indent=2) + "\n")
+        now = {row["protocol"] for row in table}
+        rest = [row for row in earlier if row["protocol"] not in now]
+        content = {**case.weights, "rows": rest + table}
+        write_text(case.table, json.dumps(content, indent=2) + "\n")
         record(Trainer(default_root_dir=case.folder, logger=False, accelerator="cpu"), scores)
-        print(f"table        {path}")
+        print(f"table        {case.table}")
 
 
-def noted(path: Path, checkpoint: str, images_seen: int) -> list[dict[str, Any]]:
-    """The rows that earlier calls left of the same weights."""
-    if not path.exists():
+def noted(case: Probing) -> list[dict[str, Any]]:
+    """The rows that earlier calls left of the same weights.
+
+    Raises:
+        ValueError: If the file is not what they write.
+    """
+    if not case.table.exists():
         return []
-    content = json.loads(path.read_text())
-    same = (content.get("checkpoint"), content.get("images_seen")) == (checkpoint, images_seen)
-    return content["rows"] if same else []
-
-
-def is_in(row: dict[str, Any], table: list[dict[str, Any]]) -> bool:
-    """Whether an accuracy of the same protocol is in a table."""
-    return any(row["protocol"] == other["protocol"] for other in table)
+    try:
+        content = json.loads(case.table.read_text())
+        same = {name: content[name] for name in case.weights} == case.weights
+        found = [row for row in content["rows"] if row["protocol"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{case.table} cannot be read; remove it") from error
+    return found if same else []

@@ -109,6 +109,7 @@ class GenerativeModel(LightningModule, ABC):
         self.channels_last, self.compile_networks = channels_last, compile_networks
         self.averages = nn.ModuleDict()
         self.images_seen = 0
+        self.last_batch = 0  # images of the last step, over all processes
         self.latest: dict[str, float] = {}  # the values last logged, for progress bars
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self._averaged_at = 0
@@ -124,6 +125,11 @@ class GenerativeModel(LightningModule, ABC):
     def num_classes(self) -> int | None:
         """How many classes the images are conditioned on, if they are."""
         return None
+
+    @property
+    def images_before(self) -> int:
+        """Images seen before the last step, by which it is known what that step fitted; -1 before any."""
+        return self.images_seen - max(self.last_batch, 1)
 
     # Averaged weights
 
@@ -197,11 +203,12 @@ class GenerativeModel(LightningModule, ABC):
                 network.compile(dynamic=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["images_seen"] = self.images_seen
+        checkpoint["images_seen"], checkpoint["last_batch"] = self.images_seen, self.last_batch
         checkpoint["averaged_at"] = self._averaged_at
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.images_seen = checkpoint.get("images_seen", 0)
+        self.last_batch = checkpoint.get("last_batch", 0)
         self._averaged_at = checkpoint.get("averaged_at", 0)
 
     # For the bases of the families
@@ -263,7 +270,8 @@ class GenerativeModel(LightningModule, ABC):
 
     def count_images(self, batch: Batch) -> None:
         """To be called once a training batch is done."""
-        self.images_seen += batch.noise.total
+        self.last_batch = batch.noise.total
+        self.images_seen += self.last_batch
 
     def report(self, terms: Mapping[str, Tensor | float], step: int | None = None) -> None:
         """Logs values under a step, by default the trainer's, in one transfer, on the first process.

@@ -1,6 +1,7 @@
 """What codes cost that were drawn for images: by the decoder, and by a layer of codes above."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import repeat
 from typing import NamedTuple, cast
 
@@ -11,6 +12,7 @@ from ... import losses
 from ...nn.precision import wide
 from ...nn.roles import UpperCodes
 from ...randomness import Noise
+from ..base import evaluating
 from ..distributions import Distribution, Gaussian
 from .latent import Bound, drawn, of
 
@@ -53,12 +55,19 @@ class DrawnCodes(NamedTuple):
 
 
 def drawn_codes(
-    encoder: nn.Module, decoder: nn.Module, likelihood: Distribution, x: Tensor, noise: Noise
+    encoder: nn.Module,
+    decoder: nn.Module,
+    likelihood: Distribution,
+    x: Tensor,
+    noise: Noise,
+    fitted: bool,
 ) -> DrawnCodes:
-    """What a VAE of these networks draws for images (B, C, H, W)."""
-    mean, log_var = map(wide, encoder(x)[:2])
+    """What a VAE of these networks draws for images (B, C, H, W); in evaluation mode once fitted."""
+    with evaluating(encoder) if fitted else nullcontext():
+        mean, log_var = map(wide, encoder(x)[:2])
     z, log_q = drawn(mean, log_var, noise.normal(mean.shape[1]).to(mean))
-    costs = likelihood.nll(decoder(z), likelihood.targets(x, noise))
+    with evaluating(decoder) if fitted else nullcontext():
+        costs = likelihood.nll(decoder(z), likelihood.targets(x, noise))
     divergence = losses.gaussian_divergences(mean, log_var).sum(1)
     return DrawnCodes(z[..., None, None], costs, log_q.sum(1), divergence)
 

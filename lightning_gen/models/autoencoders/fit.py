@@ -56,13 +56,24 @@ def check_codes(
         )
 
 
-def check_stack(lower_decoder: Decoder, decoder: Decoder, lower_images: int) -> None:
+def check_stack(
+    lower_encoder: Encoder,
+    lower_decoder: Decoder,
+    decoder: Decoder,
+    lower_images: int,
+    upper: UpperCodes | None,
+) -> None:
     """Raises ValueError where a decoder is not of the codes of another, which is to be fitted first."""
     if tuple(decoder.shape) != (lower_decoder.latent_size, 1, 1):
         raise ValueError(
             f"the upper networks are of codes of {lower_decoder.latent_size} numbers, so their "
             f"shape must be {(lower_decoder.latent_size, 1, 1)}, got {tuple(decoder.shape)}"
         )
+    check_codes(lower_encoder, None, None, 0)
+    if upper is not None:
+        raise ValueError("the codes of M2 are its last; leave out upper")
+    if (lower_encoder.num_classes, lower_decoder.num_classes) != (None, None):
+        raise ValueError("the lower networks are told no classes; leave out their num_classes")
     if lower_images < 1:
         raise ValueError(f"lower_images must be at least 1, got {lower_images}")
 

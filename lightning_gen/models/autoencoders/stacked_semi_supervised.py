@@ -34,7 +34,8 @@ class StackedSemiSupervisedVAE(SemiSupervisedVAE):
     """M1+M2. Until M1 is fitted it is a VAE: samples and bounds are those of M1 alone.
 
     M2 is shown codes that are drawn anew in each step, as the paper does; the classes of images are
-    told from the means of codes. Codes for `encode` and `decode` are those of M2.
+    told from the means of codes. Codes for `encode` and `decode` are those of M2, which mean
+    nothing before it has begun. Of labelled images `labelled_nll` is that of their codes.
 
     Arguments:
         lower_encoder: Maps images to the mean and log-variance of the codes of M1.
@@ -61,7 +62,7 @@ class StackedSemiSupervisedVAE(SemiSupervisedVAE):
         super().__init__(encoder, decoder, classifier, CODES, **kwargs)
         self.likelihood = Bernoulli() if likelihood is None else likelihood
         check_networks(lower_encoder, lower_decoder, self.likelihood)
-        check_stack(lower_decoder, decoder, lower_images)
+        check_stack(lower_encoder, lower_decoder, decoder, lower_images, self.upper)
         self.lower_encoder, self.lower_decoder = lower_encoder, lower_decoder
         self.lower_images = lower_images
         self.average("lower_encoder", "lower_decoder")
@@ -73,7 +74,7 @@ class StackedSemiSupervisedVAE(SemiSupervisedVAE):
     @property
     def is_stacked(self) -> bool:
         """Whether M2 was fitted to any image, so that samples and bounds are those of both."""
-        return self.images_seen > self.lower_images
+        return self.images_before >= self.lower_images
 
     # The bounds
 
@@ -82,7 +83,8 @@ class StackedSemiSupervisedVAE(SemiSupervisedVAE):
             return super(SemiSupervisedVAE, self).terms(batch)  # those of a VAE
         with torch.no_grad():
             lower = self._lower(batch.images, batch.noise)
-        return super().terms(replace(batch, images=lower.codes))
+        terms = super().terms(replace(batch, images=lower.codes))
+        return {**terms, "nll": terms["nll"] + (lower.reconstruction + lower.log_q).mean()}
 
     def examples(self, batch: Batch) -> Pairs:
         images, labels = super().examples(batch)
@@ -109,7 +111,8 @@ class StackedSemiSupervisedVAE(SemiSupervisedVAE):
 
     def _lower(self, x: Tensor, noise: Noise) -> DrawnCodes:
         networks = self._network("lower_encoder"), self._network("lower_decoder")
-        return drawn_codes(*networks, self.likelihood, x, noise)
+        fitted = self.images_seen >= self.lower_images
+        return drawn_codes(*networks, self.likelihood, x, noise, fitted)
 
     def _reconstruction(self, x: Tensor, z: Tensor, labels: Tensor | None, noise: Noise) -> Tensor:
         """-ln p(z1|y, z2), (B, k), of the codes of M1 in the place of images."""

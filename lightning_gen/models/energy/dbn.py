@@ -68,7 +68,7 @@ class DBN(EnergyModel):
     @property
     def begun(self) -> int:
         """The last level that was fitted to any image, with which samples and bounds end."""
-        return min(max(self.images_seen - 1, 0) // self.level_images, self.level)
+        return min(max(self.images_before, 0) // self.level_images, self.level)
 
     @property
     def directed(self) -> Sequence[BoltzmannMachine]:
