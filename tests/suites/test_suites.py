@@ -245,6 +245,24 @@ def test_suites_of_the_repository_say_all(path, monkeypatch):
         assert all("https://" in published["source"] for published in each.published.values())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / SUITES).glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_row_is_run_by_settings_that_its_config_knows(path, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(ROOT)
+    suite, tried = read_suite(path), set()
+    for scale in suite.scales:
+        for job in jobs_of(suite, scale, tmp_path):
+            arguments = [part for part in job.fit() if not part.startswith(("--run_dir", "--seed"))]
+            if tuple(arguments) in tried:
+                continue
+            tried.add(tuple(arguments))
+            try:
+                code = main([*arguments, "--print_config"])
+            except SystemExit as stop:
+                code = stop.code
+            assert code in (0, None), f"{job.label} at {scale}: {capsys.readouterr().err}"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
