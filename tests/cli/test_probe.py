@@ -9,7 +9,7 @@ import torch
 from datamodules import DATASETS, Digits
 from lightning_gen.analysis import probe
 from lightning_gen.cli import main
-from lightning_gen.cli.probing import Probing
+from lightning_gen.cli.probing import Probing, noted
 
 ROOT = Path(__file__).parents[2]
 QUIET = ("--trackers=[]", "--trainer.accelerator=cpu", "--trainer.callbacks=[]")
@@ -33,6 +33,31 @@ def checkpoint(tmp_path_factory):
     ]
     folder = tmp_path_factory.mktemp("run")
     return fitted(folder, "mnist/autoencoder.yaml", *SMALL, *networks)
+
+
+class Found:
+    """What `noted` asks of a probed checkpoint."""
+
+    def __init__(self, folder, name="last.ckpt", seen=100):
+        self.table, self.weights = folder / "probe.json", {"checkpoint": name, "images_seen": seen}
+
+
+def test_only_accuracies_of_the_same_weights_are_kept(tmp_path):
+    assert noted(Found(tmp_path)) == []
+    rows = [{"protocol": "a", "mean": 0.5}]
+    found = Found(tmp_path)
+    found.table.write_text(json.dumps({**found.weights, "rows": rows}))
+    assert noted(found) == rows
+    assert noted(Found(tmp_path, "best.ckpt")) == noted(Found(tmp_path, seen=101)) == []
+    for content in (
+        "[]",
+        "{",
+        json.dumps(found.weights),
+        json.dumps({**found.weights, "rows": [{}]}),
+    ):
+        found.table.write_text(content)
+        with pytest.raises(ValueError, match="probe.json cannot be read; remove it"):
+            noted(found)
 
 
 @pytest.mark.slow
@@ -61,7 +86,7 @@ def test_codes_pixels_and_components_are_probed(checkpoint, capsys, monkeypatch)
     again = json.loads((folder / "probe.json").read_text())
     assert main(["probe", f"--checkpoint={checkpoint}", *options]) == 0
     assert json.loads((folder / "probe.json").read_text()) == again  # nothing is left to chance
-    assert main(["probe", f"--checkpoint={checkpoint}", "--labels=30", "--subsets=2"]) == 0
+    assert main(["probe", f"--checkpoint={checkpoint}", "--labels=30,30", "--subsets=2"]) == 0
     rows = json.loads((folder / "probe.json").read_text())["rows"]  # beside what was there
     assert [row["labels"] for row in rows] == [row["labels"] for row in table] + [30] * 3
 

@@ -166,6 +166,23 @@ def said(model, x, labels):
     return found
 
 
+UNTAUGHT = ("autoencoder", "VAE with two layers", "IWAE", "DRAW", "PixelVAE", "RBM", "DBN", "DBM")
+
+
+@pytest.mark.parametrize("name", [*UNTAUGHT, "ResNet VAE", "PixelVAE, two layers"])
+def test_models_without_classes_learn_nothing_from_labels(name):
+    slopes = []
+    for labels in (None, torch.tensor([0, 1, 2]), torch.tensor([2, 1, 0])):
+        torch.manual_seed(4)
+        model = LATENT[name]().train()
+        x = torch.randn(3, *model.shape, generator=torch.Generator().manual_seed(3)).sign().double()
+        model.terms(Batch(x, labels, noise()))["loss"].backward()
+        slopes.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        )
+    assert torch.equal(slopes[0], slopes[1]) and torch.equal(slopes[0], slopes[2])
+
+
 @pytest.mark.parametrize("name", LATENT)
 def test_whatever_a_latent_model_says_is_of_its_averages(name):
     model = LATENT[name](ema_half_life=10.0).eval()

@@ -4,13 +4,14 @@ from math import log
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Normal
 
 from lightning_gen.models.autoencoders import VAE, StackedSemiSupervisedVAE
 from lightning_gen.models.autoencoders.codes import GaussianCodes
 from lightning_gen.models.base import Batch
 from lightning_gen.models.labelled import some_of
-from lightning_gen.networks.encoders import MLPDecoder, MLPEncoder
+from lightning_gen.networks.encoders import MLPDecoder, MLPEncoder, MLPUpperCodes
 from lightning_gen.randomness import Noise
 from tests.game import TinyData
 from tests.latent import SHAPE, D, binary, noise
@@ -20,12 +21,12 @@ CODES = (LOWER, 1, 1)
 CODES_LAW = GaussianCodes()
 
 
-def make(seen=101, outputs=2, shape=CODES, **kwargs):
+def make(seen=101, outputs=2, shape=CODES, lower=None, **kwargs):
     """Fitted by 101 images, of which the first 100 taught M1."""
     torch.manual_seed(0)
     model = StackedSemiSupervisedVAE(
-        MLPEncoder(SHAPE, LOWER, (8,)),
-        MLPDecoder(SHAPE, LOWER, (8,)),
+        lower or MLPEncoder(SHAPE, LOWER, (8,)),
+        MLPDecoder(SHAPE, LOWER, (8,), num_classes=None if lower is None else lower.num_classes),
         MLPEncoder(shape, D, (8,), num_classes=K),
         MLPDecoder(shape, D, (8,), outputs, num_classes=K),
         MLPEncoder(shape, K, (8,), unit_variance=True),
@@ -199,7 +200,60 @@ def test_classes_and_codes_are_told_from_the_means_of_the_first():
     torch.testing.assert_close(model.encode(x, labels), means[torch.arange(N), labels])
 
 
+def test_a_step_that_ended_beyond_the_first_stage_began_no_second():
+    model, seen = make(0), []
+    for _ in range(6):
+        model.count_images(Batch(binary(30), None, noise(30)))
+        seen.append((model.images_seen, model.is_stacked))
+    assert seen == [(30, False), (60, False), (90, False), (120, False), (150, True), (180, True)]
+    checkpoint = {}
+    model.images_seen, model.last_batch = 120, 30
+    model.on_save_checkpoint(checkpoint)
+    again = make(0)
+    again.on_load_checkpoint(checkpoint)
+    assert not again.is_stacked
+
+
+def test_the_first_stays_in_all_that_it_knows():
+    class Noticed(nn.Module):
+        """Keeps the mean of what it is shown."""
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(8)
+
+        def forward(self, x):
+            return self.norm(x)
+
+    model = ready(make())
+    model.lower_encoder.layers.append(Noticed().double())
+    model.lower_decoder.layers.insert(2, Noticed().double())
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    for model.images_seen, moves in ((101, False), (99, True)):
+        model.train().terms(Batch(binary(N), None, noise(N)))
+        now = dict(model.named_buffers())
+        moved = [name for name in before if not torch.equal(before[name], now[name])]
+        assert bool(moved) == moves and model.lower_encoder.training
+
+
+@pytest.mark.parametrize("seen", [99, 101])
+def test_divergences_of_codes_weigh_less_in_either_stage(seen):
+    for options, weight in (({"kl_weight": 0.3}, 0.3), ({"kl_warmup": 1000}, seen / 1000)):
+        whole, part = ready(make(seen)), ready(make(seen, **options))
+        x = Batch(binary(N), None, noise(N))
+        full, less = whole.terms(x), part.terms(Batch(binary(N), None, noise(N)))
+        torch.testing.assert_close(full["nll"], less["nll"])
+        if seen < 100:
+            expected = full["loss"] - (1 - weight) * full["kl"]
+            torch.testing.assert_close(less["loss"], expected)
+        else:
+            assert less["loss"] < full["loss"] - 0.1
+
+
 MISFITS = {
+    "told no classes": lambda: make(lower=MLPEncoder(SHAPE, LOWER, (8,), num_classes=K)),
+    "there is no flow to read it": lambda: make(lower=MLPEncoder(SHAPE, LOWER, context_size=5)),
+    "leave out upper": lambda: make(upper=MLPUpperCodes(D, 2, (4,))),
     "shape must be \\(4, 1, 1\\)": lambda: make(shape=(5, 1, 1)),
     "so the decoder's outputs must be 2, got 1": lambda: make(outputs=1),
     "lower_images must be at least 1": lambda: make(lower_images=0),
