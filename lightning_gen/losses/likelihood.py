@@ -31,11 +31,12 @@ def sign_nll(logits: Tensor, signs: Tensor) -> Tensor:
     sigmoid of a positive number is at least 1/2, so that of many the product is a number of
     normal precision, which has one logarithm instead of theirs.
     """
-    margins = (wide(logits) * wide(signs)).flatten(-3)
-    if margins.requires_grad:
-        return F.softplus(-margins, threshold=40).sum(-1)  # above, the rest is below rounding
-    wrong = -margins.clamp(max=0).sum(-1)
-    sure, size = margins.abs_().sigmoid_(), margins.shape[-1]
+    against = (wide(logits) * -wide(signs)).flatten(-3)
+    if against.requires_grad:
+        return F.softplus(against, threshold=40).sum(-1)  # above, the rest is below rounding
+    total = against.sum(-1)
+    wrong = (total + against.abs_().sum(-1)) / 2  # of those above 0, without another tensor
+    sure, size = against.sigmoid_(), against.shape[-1]
     for _ in range(FOLDS):
         if size % 2 == 0:
             size //= 2
