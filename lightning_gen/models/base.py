@@ -270,8 +270,10 @@ class GenerativeModel(LightningModule, ABC):
 
     def count_images(self, batch: Batch) -> None:
         """To be called once a training batch is done."""
-        self.last_batch = batch.noise.total
-        self.images_seen += self.last_batch
+        count = batch.noise.total
+        if count != self.last_batch:  # as a module's attributes take long to set
+            self.last_batch = count
+        self.images_seen += count
 
     def report(self, terms: Mapping[str, Tensor | float], step: int | None = None) -> None:
         """Logs values under a step, by default the trainer's, in one transfer, on the first process.
