@@ -23,9 +23,10 @@ import torch
 import yaml
 from pytorch_lightning.strategies.launchers import subprocess_script as launcher
 from pytorch_lightning.utilities import rank_zero_only
+from torch.utils.data import DataLoader
 
 from datamodules import DataError
-from lightning_gen.cli import main
+from lightning_gen.cli import cluster, main
 
 from .runs import (
     BATCH,
@@ -192,6 +193,24 @@ def test_a_worker_that_is_killed_ends_the_run(fault, digits, whole, tmp_path):
         fault, "--checkpoint_every=1", saying="a process that loads data was killed.*num_workers"
     )
     run.goes_on_like(whole)
+
+
+def test_a_worker_that_dies_while_it_hands_over_is_told_from_a_lost_connection():
+    """What it was met as depends on the moment: here on reading what it had begun to send."""
+    data = DataLoader(list(range(4)), num_workers=0)
+    for error, known in ((ConnectionResetError(104, "reset"), True), (ValueError("a"), False)):
+        data.collate_fn = partial(raised, error)
+        with pytest.raises(type(error)) as met:
+            next(iter(data))
+        said = cluster.fault(met.value)
+        assert (said is not None and "loads data was killed" in str(said)) == known
+    with pytest.raises(ConnectionResetError) as met:
+        raised(ConnectionResetError(104, "reset"))
+    assert cluster.fault(met.value) is None
+
+
+def raised(error, *_):
+    raise error
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -31,7 +32,7 @@ LOST_WORKER = re.compile(
 
 MEETING = timedelta(minutes=5)  # for the processes of a run to find each other
 PARTING = timedelta(seconds=20)  # torchrun kills 30 seconds after it was asked to stop
-WAITING = 2.0  # seconds for other processes to come to the same error
+WAITING = 5.0  # seconds for other processes to come to the same error
 _stores: list[TCPStore] = []
 
 
@@ -138,7 +139,9 @@ def plugins() -> list[Any]:
 def fault(error: Exception) -> Exception | None:
     """What a process of the run met when another died, in one sentence; None for other errors."""
     message = str(error) if isinstance(error, RuntimeError) else ""
-    if LOST_WORKER.search(message):
+    # A worker that dies while it hands a batch over is met as a pipe without another end.
+    cut = isinstance(error, ConnectionError | EOFError) and _is_of(error, "dataloader.py")
+    if cut or LOST_WORKER.search(message):
         return ChildProcessError(
             "a process that loads data was killed, which is mostly for want of memory: use fewer "
             "--data.num_workers"
@@ -151,6 +154,14 @@ def fault(error: Exception) -> Exception | None:
         )
         return ConnectionError(f"process {rank} {LOST}")
     return None
+
+
+def _is_of(error: Exception, file: str) -> bool:
+    """Whether an error came up in calls from a file of torch's data loading."""
+    return any(
+        frame.f_code.co_filename.endswith(f"torch/utils/data/{file}")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def first_to_say(sentence: str, alone: bool = False) -> bool:
