@@ -75,7 +75,9 @@ class AttributeGrid(Periodic):
                 print(f"no AttributeGrid: the first {split} images have no attributes")
             self.told = True
             return
-        near = nearest(data, labels)
+        # Of training images it is another one, as each is the nearest to itself.
+        train = self.originals.split == "train"
+        near = nearest(data, labels, self.originals.count * trainer.world_size if train else 0)
         z = cast(Decoder, model).latent(
             self.columns, Noise(("grid",), self.columns, device=model.device)
         )
@@ -87,7 +89,11 @@ class AttributeGrid(Periodic):
         show(trainer, "attributes", grid(rows.flatten(0, 1), rows.shape[1], masks=masks))
 
 
-def nearest(data: Any, labels: Tensor) -> Tensor:
-    """The training images, uint8, whose attributes are nearest to those of labels (B, A)."""
+def nearest(data: Any, labels: Tensor, shown: int) -> Tensor:
+    """The training images, uint8, whose attributes are nearest to those of labels (B, A).
+
+    The first `shown` of them are left out, unless there are no others.
+    """
     images = data.images("train")
-    return images[nearest_by_attributes(labels, images.labels)][0]
+    shown = shown if shown < len(images) else 0
+    return images[shown + nearest_by_attributes(labels, images.labels[shown:])][0]

@@ -59,6 +59,23 @@ def test_rows_are_an_image_its_nearest_and_samples_of_its_attributes(tmp_path):
     assert np.array_equal(drawn, grid(torch.stack(cells), 4))
 
 
+def test_a_training_image_is_not_shown_as_the_nearest_to_itself(tmp_path, monkeypatch):
+    rows = []
+    monkeypatch.setattr(
+        "callbacks.attribute_grid.grid",
+        lambda cells, *_, **__: rows.append(cells) or np.zeros((2, 2, 3), np.uint8),
+    )
+    data = Faces()
+    trainer(tmp_path, AttributeGrid(rows=4, columns=2, split="train")).validate(
+        Painter(3), data, verbose=False
+    )
+    train = data.images("train")
+    shown, near = rows[0][0::4], rows[0][1::4]
+    assert torch.equal(shown, train.pixels[:4])
+    for image, label in zip(near, train.labels[:4]):
+        assert torch.equal(image, train.pixels[4 + (train.labels[4:] != label).sum(1).argmin()])
+
+
 @pytest.mark.parametrize("unknown", [2, 5])
 def test_images_without_attributes_have_no_row(tmp_path, capsys, unknown):
     class Some(Faces):

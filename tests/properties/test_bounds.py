@@ -10,7 +10,7 @@ from torch import nn
 
 from lightning_gen import losses
 from lightning_gen.models.autoencoders import VAE
-from lightning_gen.models.distributions import Distribution
+from lightning_gen.models.autoencoders.codes import GaussianCodes
 from lightning_gen.networks.encoders import MLPDecoder, MLPEncoder
 from lightning_gen.nn.roles import Decoder, Encoder, Posterior
 from lightning_gen.randomness import Noise
@@ -25,20 +25,12 @@ def noise(count, *key):
 # The linear-Gaussian oracle, whose likelihood and posterior are known
 
 
-class Density(Distribution):
-    """N(x; mean, variance), which is no likelihood of levels but has a closed form."""
+VARIANCE = 0.3
 
-    parameters, variance = 1, 0.3
 
-    def nll(self, parameters, targets):
-        mean = parameters[:, 0]
-        return losses.gaussian_nll(mean, torch.full_like(mean, log(self.variance)), targets)
-
-    def mean(self, parameters):
-        return parameters[:, 0]
-
-    def sample(self, parameters, noise):
-        raise NotImplementedError
+def density():
+    """N(x; mean, VARIANCE), which is no likelihood of levels but has a closed form."""
+    return GaussianCodes(log_var=log(VARIANCE))
 
 
 class LinearDecoder(Decoder):
@@ -62,8 +54,8 @@ class ExactEncoder(Encoder):
         self.matrix = matrix
 
     def forward(self, x, labels=None):
-        variance = 1 / (1 + self.matrix.square().sum(0) / Density.variance)
-        mean = variance * (x.flatten(1) @ self.matrix) / Density.variance
+        variance = 1 / (1 + self.matrix.square().sum(0) / VARIANCE)
+        mean = variance * (x.flatten(1) @ self.matrix) / VARIANCE
         return Posterior(mean + self.shift, variance.log().expand_as(mean), mean[:, :0])
 
 
@@ -73,10 +65,10 @@ def oracle():
     decoder = LinearDecoder()
     q, _ = torch.linalg.qr(decoder.matrix.detach())
     decoder.matrix.data = q * torch.tensor([1.3, 0.6]).double()
-    model = VAE(ExactEncoder(decoder.matrix), decoder, Density()).double().eval()
+    model = VAE(ExactEncoder(decoder.matrix), decoder, density()).double().eval()
     x = torch.randn(5, 1, 2, 3, dtype=torch.double)
     a = decoder.matrix.detach()
-    covariance = a @ a.T + Density.variance * torch.eye(6, dtype=torch.double)
+    covariance = a @ a.T + VARIANCE * torch.eye(6, dtype=torch.double)
     flat = torch.distributions.MultivariateNormal(torch.zeros(6).double(), covariance)
     return model, x, -flat.log_prob(x.flatten(1)).detach()
 
@@ -102,7 +94,7 @@ def test_the_closed_form_bound_of_the_exact_posterior_is_the_likelihood(oracle):
     model, x, exact = oracle
     mean, log_var, _ = model.encoder(x)
     at_mean = model.likelihood.nll(model.decoder(mean), x)
-    spread = (log_var.exp() * model.decoder.matrix.square().sum(0)).sum(1) / Density.variance / 2
+    spread = (log_var.exp() * model.decoder.matrix.square().sum(0)).sum(1) / VARIANCE / 2
     bound = at_mean + spread + losses.gaussian_kl(mean, log_var)
     torch.testing.assert_close(bound.detach(), exact, rtol=0, atol=1e-10)
 
@@ -174,7 +166,7 @@ def test_the_bound_is_above_the_likelihood_of_every_image():
 def test_gradients_flow_through_the_reparameterised_code():
     """d E[z^2] / d mean = 2 mean and d / d log-variance = e^s, with z as the model draws it."""
 
-    class Square(Density):
+    class Square(GaussianCodes):
         def nll(self, parameters, targets):
             return parameters[:, 0].flatten(1).square().sum(1)
 
@@ -196,7 +188,7 @@ def test_gradients_flow_through_the_reparameterised_code():
             mean, log_var = self.mean.expand(len(x), 1), self.log_var.expand(len(x), 1)
             return Posterior(mean, log_var, mean[:, :0])
 
-    model, n = VAE(Fixed(), Identity(), Square()).double(), 100_000
+    model, n = VAE(Fixed(), Identity(), Square(log_var=0.0)).double(), 100_000
     reconstruction, _ = model.bound(torch.zeros(n, 1, 1, 1).double(), None, noise(n))
     encoder = model.encoder
     gradients = torch.autograd.grad(reconstruction.mean(), (encoder.mean, encoder.log_var))
