@@ -1,5 +1,7 @@
 """Pictures of codes: what a unit changes, and where the codes of images are in their prior."""
 
+import json
+
 import pytest
 import torch
 from PIL import Image
@@ -56,10 +58,10 @@ def test_pictures_are_of_the_first_image_and_of_units_by_their_activity(tmp_path
     monkeypatch.setattr(space, "picture", lambda *args: shown.append(args) or space.grid(blank, 1))
     blank = torch.zeros(1, *SHAPE)
     model, data = Witness(), TinyData()
-    run = trainer(tmp_path, LatentSpace(units=3, columns=5, side=3))
+    run = trainer(tmp_path, LatentSpace(units=3, columns=5, side=3, images=9))
     run.validate(model, data, verbose=False)
     assert run.callback_metrics["active_units"] == 3
-    means = from_levels(data.images["val"])[:, 0, 0, :D] * SCALES
+    means = from_levels(data.images["val"])[:9, 0, 0, :D] * SCALES
     order = [2, 3, 0, 1]
     assert means.var(0).argsort(descending=True).tolist() == order
     (rows, row_labels), (plane, plane_labels) = model.decoded
@@ -76,7 +78,7 @@ def test_pictures_are_of_the_first_image_and_of_units_by_their_activity(tmp_path
     torch.testing.assert_close(plane[:, :, :2], torch.ones(3, 3, 2), atol=0.04, rtol=0)
     ((codes, prior, varied, ranks),) = shown
     assert torch.equal(codes.means, means) and torch.equal(codes.drawn, means)
-    assert codes.classes.tolist() == [k % 3 for k in range(10)] and codes.nats is None
+    assert codes.classes.tolist() == [k % 3 for k in range(9)] and codes.nats is None
     assert prior.min() > -1 and prior.max() < 3 and ranks.tolist() == order
     torch.testing.assert_close(varied, means.double().var(0))
 
@@ -165,7 +167,7 @@ def test_active_units_are_those_of_all_images_on_any_number_of_processes(tmp_pat
 
     run = trainer(tmp_path, Kept(tmp_path), processes=processes)
     run.validate(Every(), TinyData(), verbose=False)
-    assert (tmp_path / "active").read_text() == "1.0"
+    assert json.loads((tmp_path / "activity").read_text()) == pytest.approx([1, 8 / 45, 0])
 
 
 class Kept(LatentSpace):
@@ -175,12 +177,9 @@ class Kept(LatentSpace):
         super().__init__(units=1, columns=2, side=2)
         self.folder = folder
 
-    def look(self, trainer, model):
-        super().look(trainer, model)
-        if trainer.is_global_zero:
-            (self.folder / "active").write_text(
-                str(trainer.callback_metrics["active_units"].item())
-            )
+    def draw(self, trainer, model, codes, varied):
+        active = trainer.callback_metrics["active_units"].item()
+        (self.folder / "activity").write_text(json.dumps([active, *varied.tolist()]))
 
 
 def test_densities_are_those_of_histograms_that_sum_to_one():
