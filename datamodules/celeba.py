@@ -6,6 +6,8 @@ References:
 """
 
 import os
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from torchvision.datasets.utils import check_integrity, download_file_from_google_drive
 
 from .archives import unpack
+from .decoding import Decoder, open_image
 from .errors import DataError
 from .files import fetch, require, say, whole
 from .images import Encoded, Splits
@@ -24,6 +27,8 @@ from .sources import Files
 
 ATTRIBUTES = 40
 UNKNOWN = -1
+ALIGNED = (178, 218)  # width and height, pixels
+HEAD = ((89.0, 106.0), (54.0, 74.0))  # its centre and half its width and height in an aligned image
 NEEDED = {  # what is downloaded, and what it becomes
     "img_align_celeba.zip": "img_align_celeba",
     "list_attr_celeba.txt": "list_attr_celeba.txt",
@@ -43,6 +48,9 @@ class CelebA(Photographs):
             different crops cannot be compared.
         resample: See `Photographs`.
         flip: Mirror half of the training images.
+        masks: Serve a fourth channel, white on the head and black elsewhere. CelebA has no masks, but
+            its faces are aligned, so that one ellipse stands in for all heads: faces are in it, long
+            hair, hats and necks are not. It takes 40, 57 and 90 % of the images for the three crops.
         in_memory: See `Photographs`.
         kwargs: See `ImageData`.
     """
@@ -56,12 +64,16 @@ class CelebA(Photographs):
         crop: Literal[178, 148, 108] = 178,
         resample: str = "bicubic",
         flip: bool = True,
+        masks: bool = False,
         in_memory: bool | None = None,
         **kwargs: Any,
     ) -> None:
         if crop not in (178, 148, 108):
             raise ValueError(f"crop must be 178, 148 or 108 pixels, got {crop}")
         super().__init__(size, crop, resample, flip=flip, in_memory=in_memory, **kwargs)
+        self.heads = Heads(self.decoder, crop) if masks else None
+        if self.heads is not None:
+            self.shape, self.source = (self.heads.channels, size, size), str(self.heads)
 
     @property
     def folder(self) -> Path:
@@ -111,7 +123,52 @@ class CelebA(Photographs):
         labels: Tensor = (
             torch.from_numpy(np.stack(table)).long() if table else torch.zeros(0, 40).long()
         )
-        return Encoded(Files(folder), [os.fsencode(name) for name in names], self.decoder, labels)
+        decoder = self.decoder if self.heads is None else self.heads
+        return Encoded(Files(folder), [os.fsencode(name) for name in names], decoder, labels)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Decodes aligned faces and adds a channel that is white on the head.
+
+    Arguments:
+        colours: Decodes the other three channels.
+        crop: Height and width of the centre that it keeps, pixels.
+    """
+
+    colours: Decoder
+    crop: int
+
+    @property
+    def channels(self) -> int:
+        return self.colours.channels + 1
+
+    @property
+    def size(self) -> int:
+        return self.colours.size
+
+    def __call__(self, data: bytes, where: str) -> np.ndarray:
+        colours = self.colours(data, where)
+        width, height = open_image(data, where).size
+        if (width, height) != ALIGNED:
+            raise DataError(
+                f"{where} is {width}x{height}, not {ALIGNED[0]}x{ALIGNED[1]}, so where its head is "
+                "cannot be known; replace it or leave out masks"
+            )
+        return np.concatenate([colours, self._mask])
+
+    def __str__(self) -> str:
+        return f"{self.colours}, with heads {HEAD}"
+
+    @cached_property
+    def _mask(self) -> np.ndarray:
+        """uint8 (1, size, size): the ellipse, whose border is as wide as a pixel or little more."""
+        scale, (centre, half) = self.crop / self.size, np.array(HEAD)
+        corner = (np.array(ALIGNED) - self.crop) // 2
+        steps = (np.arange(self.size)[:, None] + 0.5) * scale  # of both axes, pixels
+        x, y = ((corner + steps - centre) / half).T
+        inside = (1 - np.hypot(x, y[:, None])) * half.min() / scale + 0.5
+        return (255 * inside.clip(0, 1)).round().astype(np.uint8)[None]
 
 
 def read_attributes(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:

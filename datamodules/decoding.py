@@ -12,6 +12,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -48,6 +49,19 @@ def resize(image: Image.Image, size: int, resample: str) -> Image.Image:
     if image.size == (size, size):
         return image
     return image.resize((size, size), RESAMPLING[resample])
+
+
+class Decodes(Protocol):
+    """Makes pixels of an encoded image."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def __call__(self, data: bytes, where: str) -> np.ndarray:
+        """uint8 (channels, size, size); `where` names the image in errors."""
 
 
 @dataclass(frozen=True)

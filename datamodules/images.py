@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from lightning_gen.files import cache_folder, write_text
 
-from .decoding import Decoder, open_image
+from .decoding import Decodes, open_image
 from .errors import DataError
 from .files import cores
 from .sources import Source
@@ -89,7 +89,7 @@ class Encoded(Images):
         self,
         source: Source,
         keys: Sequence[bytes] | np.ndarray,
-        decoder: Decoder,
+        decoder: Decodes,
         labels: Tensor | None = None,
     ) -> None:
         self.source, self.decoder = source, decoder

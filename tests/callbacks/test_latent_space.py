@@ -152,7 +152,7 @@ def test_models_that_draw_no_codes_show_their_means(tmp_path):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_active_units_are_those_of_all_images_on_any_number_of_processes(tmp_path, processes):
     class Every(TinyAutoencoder):
-        """Even images have one code, odd ones another, batch by batch."""
+        """The first eight images have one code, the last two another, whatever else is in a batch."""
 
         def encode(self, x):
             own = from_levels(TinyData().images["val"]).to(x)
@@ -178,6 +178,7 @@ class Kept(LatentSpace):
         self.folder = folder
 
     def draw(self, trainer, model, codes, varied):
+        super().draw(trainer, model, codes, varied)
         active = trainer.callback_metrics["active_units"].item()
         (self.folder / "activity").write_text(json.dumps([active, *varied.tolist()]))
 

@@ -163,6 +163,43 @@ def test_celeba_crops_the_centre(tmp_path, crop, left, top):
     assert np.array_equal(images[0, 0].numpy(), expected)
 
 
+@pytest.mark.parametrize("crop", [178, 148, 108])
+def test_celeba_masks_are_the_head_wherever_the_crop_puts_it(tmp_path, crop):
+    write_celeba(tmp_path, present=11, listed=11)
+    noise = np.random.default_rng(0).integers(256, size=(218, 178, 3), dtype=np.uint8)
+    for k in (9, 10):
+        path = tmp_path / "celeba" / "img_align_celeba" / f"{k:06}.jpg"
+        Image.fromarray(noise + np.uint8(k)).save(path, "PNG")
+    at = torch.tensor([0, 1])
+    for size in (64, crop):
+        plain = CelebA(root=tmp_path, size=size, crop=crop)
+        data = CelebA(root=tmp_path, size=size, crop=crop, masks=True)
+        assert data.shape == (4, size, size)
+        assert data.fingerprint("val") != plain.fingerprint("val")
+        images, masks = data.images("val")[at][0].split([3, 1], 1)
+        assert torch.equal(images, plain.images("val")[at][0])
+    left, top = (178 - crop) // 2, (218 - crop) // 2
+    x, y = torch.arange(crop) + 0.5 + left - 89, torch.arange(crop) + 0.5 + top - 106
+    far = (x / 54).square() + (y[:, None] / 74).square()
+    assert (masks[:, 0, far < 0.96] == 255).all() and (masks[:, 0, far > 1.04] == 0).all()
+    assert torch.equal(masks, masks.flip(3))  # so that mirrored images have theirs
+    small = CelebA(root=tmp_path, size=crop // 2, crop=crop, masks=True).images("val")[at][0][:, 3:]
+    wrong = small - torch.nn.functional.avg_pool2d(masks.float(), 2)
+    assert wrong.abs().max() < 50 and wrong.mean().abs() < 0.5  # of 255
+
+
+def test_celeba_knows_no_heads_in_images_of_another_size_or_measure(tmp_path, monkeypatch):
+    write_celeba(tmp_path)
+    before = CelebA(root=tmp_path, masks=True).fingerprint("train")
+    monkeypatch.setattr("datamodules.celeba.HEAD", ((89.0, 106.0), (50.0, 74.0)))
+    assert CelebA(root=tmp_path, masks=True).fingerprint("train") != before
+    save(tmp_path / "celeba" / "img_align_celeba" / "000001.jpg", 0, (180, 218))
+    with pytest.raises(
+        DataError, match=r"000001.jpg is 180x218, not 178x218, so where its head is"
+    ):
+        CelebA(root=tmp_path, masks=True).images("train")
+
+
 def test_celeba_names_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="crop must be 178, 148 or 108"):
         CelebA(crop=128)
