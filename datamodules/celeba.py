@@ -110,7 +110,7 @@ class CelebA(Photographs):
             path = self.folder / file
             if not check_integrity(path, checksum):
                 with whole(path) as part:
-                    download_file_from_google_drive(address, part.parent, part.name, checksum)
+                    from_drive(address, part, checksum)
             if path.suffix == ".zip":
                 unpack(path, self.folder / NEEDED[file], below=NEEDED[file])
 
@@ -125,6 +125,18 @@ class CelebA(Photographs):
         )
         decoder = self.decoder if self.heads is None else self.heads
         return Encoded(Files(folder), [os.fsencode(name) for name in names], decoder, labels)
+
+
+def from_drive(address: str, path: Path, checksum: str) -> None:
+    """Fetches a file of Google Drive; a RuntimeError or an OSError says why it cannot."""
+    try:
+        from gdown import DownloadError
+    except ImportError:
+        raise RuntimeError("it needs gdown: pip install gdown") from None
+    try:
+        download_file_from_google_drive(address, path.parent, path.name, checksum)
+    except DownloadError as error:  # as when too many have asked for the file
+        raise RuntimeError(str(error).strip().splitlines()[0]) from None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import shutil
+import sys
 import tarfile
 import zipfile
 
@@ -134,6 +135,7 @@ def test_an_archive_that_leads_outside_writes_nothing_there(web, tmp_path, monke
 def test_celeba_fetches_what_is_missing_and_no_more(web, tmp_path, monkeypatch):
     folder, asked = web
     write_celeba(tmp_path / "source", listed=14, present=13)
+    pytest.importorskip("gdown")
     source = tmp_path / "source" / "celeba"
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
         for image in (source / "img_align_celeba").iterdir():
@@ -152,6 +154,23 @@ def test_celeba_fetches_what_is_missing_and_no_more(web, tmp_path, monkeypatch):
     (tmp_path / "root" / "celeba" / "list_attr_celeba.txt").unlink()
     CelebA(root=tmp_path / "root").prepare_data()
     assert asked[3:] == ["drive/list_attr_celeba.txt"]
+
+
+def test_what_google_drive_refuses_is_said_in_a_sentence(tmp_path, monkeypatch):
+    gdown = pytest.importorskip("gdown")
+
+    def refuse(*args):
+        raise gdown.FileURLRetrievalError("Too many users have viewed this file.\n\nTry later.")
+
+    monkeypatch.setattr("datamodules.celeba.download_file_from_google_drive", refuse)
+    with pytest.raises(
+        FileNotFoundError, match=r"downloaded \(Too many users .* this file.\); put"
+    ):
+        CelebA(root=tmp_path).prepare_data()
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    with pytest.raises(FileNotFoundError, match="it needs gdown: pip install gdown"):
+        CelebA(root=tmp_path).prepare_data()
+    assert os.listdir(tmp_path / "celeba") == []
 
 
 def test_usps_is_fetched_as_it_is(web, tmp_path, monkeypatch):
