@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.datasets.utils import check_integrity, download_file_from_google_drive
 
 from .archives import unpack
-from .decoding import Decoder, open_image
+from .decoding import Decodes, open_image
 from .errors import DataError
 from .files import fetch, require, say, whole
 from .images import Encoded, Splits
@@ -71,9 +71,9 @@ class CelebA(Photographs):
         if crop not in (178, 148, 108):
             raise ValueError(f"crop must be 178, 148 or 108 pixels, got {crop}")
         super().__init__(size, crop, resample, flip=flip, in_memory=in_memory, **kwargs)
-        self.heads = Heads(self.decoder, crop) if masks else None
-        if self.heads is not None:
-            self.shape, self.source = (self.heads.channels, size, size), str(self.heads)
+        if masks:
+            self.decoder = Heads(self.decoder, crop)
+            self.shape, self.source = (self.decoder.channels, size, size), str(self.decoder)
 
     @property
     def folder(self) -> Path:
@@ -123,8 +123,7 @@ class CelebA(Photographs):
         labels: Tensor = (
             torch.from_numpy(np.stack(table)).long() if table else torch.zeros(0, 40).long()
         )
-        decoder = self.decoder if self.heads is None else self.heads
-        return Encoded(Files(folder), [os.fsencode(name) for name in names], decoder, labels)
+        return Encoded(Files(folder), [os.fsencode(name) for name in names], self.decoder, labels)
 
 
 def from_drive(address: str, path: Path, checksum: str) -> None:
@@ -148,7 +147,7 @@ class Heads:
         crop: Height and width of the centre that it keeps, pixels.
     """
 
-    colours: Decoder
+    colours: Decodes
     crop: int
 
     @property

@@ -7,7 +7,7 @@ from torch import Tensor
 from lightning_gen.randomness import Noise
 
 from .base import ImageData, flip
-from .decoding import Decoder
+from .decoding import Decoder, Decodes
 
 
 class Photographs(ImageData):
@@ -35,7 +35,7 @@ class Photographs(ImageData):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.decoder = Decoder(channels, size, crop, resample)
+        self.decoder: Decodes = Decoder(channels, size, crop, resample)
         self.shape = (channels, size, size)
         self.source = str(self.decoder)
         self.flip = flip

@@ -133,9 +133,9 @@ def test_an_archive_that_leads_outside_writes_nothing_there(web, tmp_path, monke
 
 
 def test_celeba_fetches_what_is_missing_and_no_more(web, tmp_path, monkeypatch):
+    pytest.importorskip("gdown")
     folder, asked = web
     write_celeba(tmp_path / "source", listed=14, present=13)
-    pytest.importorskip("gdown")
     source = tmp_path / "source" / "celeba"
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
         for image in (source / "img_align_celeba").iterdir():
